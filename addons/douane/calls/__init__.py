@@ -1,0 +1,1 @@
+"""The life of one call: admission, review, settlement. No mitmproxy here."""

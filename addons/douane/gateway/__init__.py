@@ -1,0 +1,1 @@
+"""Enforcement: the only place, with the console, that imports mitmproxy."""

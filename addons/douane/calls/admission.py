@@ -1,0 +1,508 @@
+"""Admission: the one way for a request to get leave to go upstream.
+
+The steps and their order are those of the reason codes. Each ends the call with a refusal or hands on; only the last,
+after the intent is durable, makes a passage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from douane.calls.call import Call, Passage
+from douane.calls.waiting import BudgetQueue, Verdicts
+from douane.core.catalog import Catalog
+from douane.core.charge import Charge, Unpriced
+from douane.core.decision import Budget, Decision, Effect, Facts, Limits
+from douane.core.mask import mask_arguments
+from douane.core.money import format_usd, usd_from_nano
+from douane.core.policy import Policy
+from douane.core.pricing import Plan, PriceBook
+from douane.core.refusal import ReasonCode, Refusal, RequestAmbiguous
+from douane.core.request import CanonicalRequest, RawRequest, canonicalise, is_signed, request_digest, semantic_digest
+from douane.core.review import ReviewState
+from douane.core.tool import Classification
+from douane.store.interface import Admission as StoreAnswer
+from douane.store.interface import (
+    Admitted,
+    CapExceeded,
+    Intent,
+    MustWait,
+    NewReview,
+    Refused,
+    Result,
+    Review,
+    Store,
+    StoreError,
+    TicketGone,
+    TooManyReviews,
+)
+
+if TYPE_CHECKING:
+    from douane.edge.destinations import Destinations
+
+INSPECT_INLINE_BYTES = 256 * 1024
+"""Bodies over this size are read off the loop: a large JSON document of small nodes would stall every other call."""
+
+
+LOOK_AGAIN_S = 2.0
+"""A waiting connection reads its review at least this often, so that no lost wake-up costs more."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """Policy, catalog and prices that are in force together; a change replaces all three."""
+
+    policy: Policy
+    catalog: Catalog
+    prices: PriceBook
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What was read out of one request before anything was decided."""
+
+    request: CanonicalRequest
+    classification: Classification
+    plan: Plan | Unpriced | None
+    forward: RawRequest
+    """The request that may go upstream: with the rewritten body, where there is one."""
+    digest: str
+
+
+class Admission:
+    """Decides on calls, one by one, and makes their intents durable."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        rules: Callable[[], RuleSet],
+        destinations: Destinations,
+        verdicts: Verdicts,
+        budgets: BudgetQueue,
+        refuse_reason: Callable[[], ReasonCode | None],
+        inspect_large: Callable[..., Any] | None = None,
+    ) -> None:
+        self._store = store
+        self._rules = rules
+        self._destinations = destinations
+        self._verdicts = verdicts
+        self._budgets = budgets
+        self._refuse_reason = refuse_reason
+        self._inspect_large = inspect_large
+        self.open_calls: Counter[str] = Counter()
+        """Calls of each agent between admission and result, held ones included."""
+
+    async def admit(self, call: Call) -> Passage | Refusal:
+        """Give a call its passage, or say why not; a refusal is on record wherever the store still takes records.
+
+        Never raises for what a request holds. Cancelling it leaves no intent without a result: the caller settles.
+        """
+        rules = self._rules()
+        self.open_calls[call.principal.name] += 1
+        passage: Passage | None = None
+        try:
+            answer = await self._admit(call, rules)
+            if isinstance(answer, Refusal):
+                await self.record_refusal(call, answer, rules)
+            else:
+                passage = answer
+            return answer
+        except StoreError:
+            return not_able(ReasonCode.STORE_UNAVAILABLE)
+        finally:
+            if passage is None:
+                self.closed(call.principal.name)
+
+    def closed(self, agent: str) -> None:
+        """One call of the agent is over: it was refused, or has its result."""
+        self.open_calls[agent] -= 1
+        if not self.open_calls[agent]:
+            del self.open_calls[agent]
+
+    async def _admit(self, call: Call, rules: RuleSet) -> Passage | Refusal:
+        if (code := self._refuse_reason()) is not None:
+            return not_able(code)
+        principal = call.principal
+        policy = rules.policy
+        limits: Limits = policy.limits(principal.name, principal.labels)
+        if self.open_calls[principal.name] > limits.concurrent_calls:
+            return Refusal(
+                ReasonCode.LIMIT_EXCEEDED,
+                f"The agent has {limits.concurrent_calls} calls under way, as many as it may. "
+                "Wait for one to end before the next.",
+            )
+        try:
+            inspection = await self._inspect(call, rules)
+        except RequestAmbiguous as trap:
+            return Refusal(
+                ReasonCode.REQUEST_AMBIGUOUS,
+                f"The request can be read in more than one way and was not sent: {trap}. Send it in its plain form.",
+            )
+        call.classification = inspection.classification
+        call.request_digest = inspection.digest
+        request = inspection.request
+        if (why := await self._destinations.forbidden(request.host, request.port)) is not None:
+            return Refusal(ReasonCode.DESTINATION_FORBIDDEN, why)
+        budget: Budget = policy.budget(principal.name, principal.labels, principal.cap_nano)
+        assumed_nano = 0
+        if isinstance(inspection.plan, Unpriced):
+            if budget.cap_nano is not None and policy.on_unpriced == "deny":
+                return Refusal(
+                    ReasonCode.MODEL_UNPRICED,
+                    f"{inspection.plan.message} The agent has a spending cap, so the call was not sent; "
+                    "repeating it will not help.",
+                )
+            assumed_nano = policy.unpriced_assumed_nano
+        plan = inspection.plan if isinstance(inspection.plan, Plan) else None
+        reserve_nano = plan.reserve_nano if plan else assumed_nano
+        classification = inspection.classification
+        decision = policy.decide(
+            Facts(
+                tool=classification.tool,
+                tier=classification.tier,
+                nature=classification.nature,
+                mapped=classification.mapped,
+                agent=principal.name,
+                labels=principal.labels,
+                args=classification.arguments,
+                host=request.host,
+                method=request.method,
+                cost_nano=reserve_nano,
+            )
+        )
+        if decision.enforced and decision.effect is Effect.DENY:
+            return Refusal(
+                ReasonCode.RULE_DENIED,
+                f"{classification.tool} is denied by the policy ({decision.rule}): {decision.reason} "
+                "Repeating the call will not help.",
+                reason_codes=decision.reason_codes,
+                details={"rule": decision.rule},
+            )
+        intent = self._intent(call, inspection, decision, reserve_nano, budget, rules)
+        if decision.enforced and decision.effect is Effect.HOLD:
+            admitted = await self._hold(call, inspection, decision, limits, intent)
+        else:
+            admitted = await self._reserve(call, intent)
+        if isinstance(admitted, Refusal):
+            return admitted
+        if isinstance(admitted, TicketGone):  # only a held call names a ticket
+            raise AssertionError(admitted)
+        intent, receipt = admitted
+        return Passage(
+            call_id=call.call_id,
+            agent=principal.name,
+            request=inspection.forward,
+            digest=inspection.digest,
+            classification=classification,
+            effect=decision.effect.value,
+            rule=decision.rule,
+            receipt=f"{receipt.seq}/{receipt.hash}",
+            reserve_nano=reserve_nano,
+            review_id=intent.review_id,
+            meter=(lambda status, headers: rules.prices.meter(plan, status, headers)) if plan else None,
+            rewrites_response=plan.strip_usage if plan else False,
+            assumed_nano=assumed_nano,
+        )
+
+    async def _inspect(self, call: Call, rules: RuleSet) -> Inspection:
+        if len(call.request.body) <= INSPECT_INLINE_BYTES:
+            return inspect(call.request, rules.catalog, rules.prices)
+        call.patience.extend(20)
+        try:
+            if self._inspect_large is not None:
+                return await self._inspect_large(call.request)  # type: ignore[no-any-return]
+            return await asyncio.to_thread(inspect, call.request, rules.catalog, rules.prices)
+        finally:
+            call.patience.restore()
+
+    def _intent(
+        self,
+        call: Call,
+        inspection: Inspection,
+        decision: Decision,
+        reserve_nano: int,
+        budget: Budget,
+        rules: RuleSet,
+    ) -> Intent:
+        found = inspection.classification
+        return Intent(
+            call_id=call.call_id,
+            agent=call.principal.name,
+            tool=found.tool,
+            tier=found.tier.value,
+            nature=found.nature.value,
+            host=inspection.request.host,
+            method=inspection.request.method,
+            arguments=mask_arguments(found.arguments, found.provider),
+            effect=decision.effect.value,
+            rule=decision.rule,
+            reason_codes=decision.reason_codes,
+            ruleset_digest=rules.digest,
+            request_digest=inspection.digest,
+            request_bytes=len(inspection.forward.body),
+            enforced=decision.enforced,
+            model=inspection.plan.model if inspection.plan is not None else None,
+            reserve_nano=reserve_nano,
+            budget=budget if reserve_nano and budget.cap_nano is not None else None,
+        )
+
+    async def _reserve(self, call: Call, intent: Intent) -> tuple[Intent, Admitted] | TicketGone | Refusal:
+        """Reserve and record in one durable step; queue behind the agent's own reservations where that is all it takes."""
+        answer: StoreAnswer | Refusal | None = None
+
+        async def attempt() -> bool:
+            nonlocal answer
+            if (code := self._refuse_reason()) is not None:
+                answer = not_able(code)
+                return True
+            answer = await self._admit_durably(intent)
+            return not isinstance(answer, MustWait)
+
+        if intent.budget is None or self._budgets.is_empty(intent.agent):
+            await attempt()
+        if answer is None or isinstance(answer, MustWait):
+            assert intent.budget is not None
+            if not await self._budgets.turn(intent.agent, call, intent.budget.wait_us / 1e6, attempt):
+                return Refusal(
+                    ReasonCode.LIMIT_EXCEEDED,
+                    "The call fits the agent's cap, but not beside its own calls under way, and none of them ended in "
+                    f"{intent.budget.wait_us // 1_000_000} s. Run fewer calls at a time.",
+                )
+        match answer:
+            case Admitted():
+                return intent, answer
+            case CapExceeded():
+                return cap_exceeded(intent, answer)
+            case TicketGone() | Refusal():
+                return answer
+            case _:
+                raise AssertionError(answer)
+
+    async def _admit_durably(self, intent: Intent) -> StoreAnswer:
+        """The store's answer; if the call is cancelled meanwhile, an intent that was made still gets its result."""
+        pending = asyncio.ensure_future(self._store.admit(intent))
+        try:
+            return await asyncio.shield(pending)
+        except asyncio.CancelledError:
+            pending.add_done_callback(lambda done: self._close_abandoned(intent, done))
+            raise
+
+    def _close_abandoned(self, intent: Intent, done: asyncio.Future[StoreAnswer]) -> None:
+        if not done.cancelled() and done.exception() is None and isinstance(done.result(), Admitted):
+            self._store.settle(
+                Result(
+                    call_id=intent.call_id,
+                    outcome="failed",
+                    status=None,
+                    charge=Charge(0, None, method="released"),
+                    error="cancelled before forwarding",
+                )
+            )
+            self._budgets.settled(intent.agent)
+
+    async def _hold(
+        self, call: Call, inspection: Inspection, decision: Decision, limits: Limits, intent: Intent
+    ) -> tuple[Intent, Admitted] | Refusal:
+        """Wait for a person's verdict on a durable review; an approval is spent together with the intent."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + decision.hold_wait_us / 1e6
+        new = self._new_review(call, inspection, decision, intent)
+        review: Review | None = None
+        while True:
+            if review is None:
+                opened = await self._store.open_review(new, most_open=limits.open_reviews)
+                if isinstance(opened, TooManyReviews):
+                    return Refusal(
+                        ReasonCode.LIMIT_EXCEEDED,
+                        f"The agent has {opened.open_reviews} calls waiting for a reviewer, as many as it may. "
+                        "Wait until some of them are decided.",
+                    )
+                review, is_new = opened
+                if is_new:
+                    self._verdicts.list_changed()
+            match review.state:
+                case ReviewState.APPROVED:
+                    if call.gone.is_set():  # the ticket stays for the agent's next identical call
+                        return held(review, intent)
+                    admitted = await self._reserve(call, replace(intent, review_id=review.review_id))
+                    if not isinstance(admitted, TicketGone):
+                        return admitted
+                    review = replace(review, state=admitted.state)
+                case ReviewState.REJECTED:
+                    return rejected(review, intent)
+                case ReviewState.EXPIRED:
+                    return expired(review, intent)
+                case ReviewState.PENDING:
+                    left_s = give_up - loop.time()
+                    if left_s <= 0 or call.gone.is_set() or self._refuse_reason() is not None:
+                        return held(review, intent)
+                    until_expiry_s = (review.expires_at_us - time.time_ns() // 1000) / 1e6
+                    with self._verdicts.attending(review.review_id):
+                        await self._verdicts.wait(
+                            review.review_id, call, min(left_s, max(0.05, until_expiry_s), LOOK_AGAIN_S)
+                        )
+                    review = await self._store.review(review.review_id)
+                case _:  # spent by another connection: this call asks for an approval of its own
+                    review = None
+
+    def _new_review(self, call: Call, inspection: Inspection, decision: Decision, intent: Intent) -> NewReview:
+        found = inspection.classification
+        return NewReview(
+            review_id=str(uuid.uuid4()),
+            agent=intent.agent,
+            semantic_digest=semantic_digest(inspection.request, intent.agent),
+            tool=found.tool,
+            tier=intent.tier,
+            nature=intent.nature,
+            host=intent.host,
+            method=intent.method,
+            arguments=intent.arguments,
+            summary=found.summary,
+            reason=decision.reason,
+            rule=decision.rule,
+            reason_codes=decision.reason_codes,
+            expires_us=decision.expires_us,
+            ruleset_digest=intent.ruleset_digest,
+            cost_nano=intent.reserve_nano,
+            operations=found.operations,
+            evidence=found.evidence,
+            body_bytes=len(call.request.body),
+            signed=is_signed(inspection.request),
+        )
+
+    async def record_refusal(self, call: Call, refusal: Refusal, rules: RuleSet | None = None) -> None:
+        """Put a refusal on record; where the store cannot take it the call stays refused all the same."""
+        found = call.classification
+        try:
+            await self._store.refuse(
+                Refused(
+                    call_id=call.call_id,
+                    agent=call.principal.name,
+                    tool=found.tool if found else None,
+                    tier=found.tier.value if found else None,
+                    host=call.request.host,
+                    method=call.request.method,
+                    code=refusal.code.value,
+                    reason_codes=refusal.reason_codes,
+                    rule=refusal.details.get("rule"),
+                    request_digest=call.request_digest,
+                    review_id=refusal.details.get("review_id"),
+                    ruleset_digest=(rules or self._rules()).digest,
+                    arguments=mask_arguments(found.arguments, found.provider) if found else None,
+                )
+            )
+        except StoreError:
+            return
+
+
+def inspect(raw: RawRequest, catalog: Catalog, prices: PriceBook) -> Inspection:
+    """Read one request: its plain form, its tool and how it would be charged; raises `RequestAmbiguous`."""
+    request = canonicalise(raw)
+    classification = catalog.classify(request)
+    plan = None
+    forward = raw
+    if classification.billable:
+        plan = prices.plan(request, classification, datetime.datetime.now(datetime.UTC).date())
+        if isinstance(plan, Plan):
+            forward = _metered(raw, request, plan)
+    return Inspection(request, classification, plan, forward, request_digest(forward))
+
+
+def _metered(raw: RawRequest, request: CanonicalRequest, plan: Plan) -> RawRequest:
+    """The request as it is sent where the response is to be read: plain encoding, and the plan's body."""
+    if is_signed(request):
+        return raw
+    headers = [(name, value) for name, value in raw.headers if name.lower() != b"accept-encoding"]
+    headers.append((b"Accept-Encoding", b"identity"))
+    if plan.body is None:
+        return replace(raw, headers=tuple(headers))
+    changed = {b"content-length", b"content-encoding", b"transfer-encoding"}
+    headers = [(name, value) for name, value in headers if name.lower() not in changed]
+    headers.append((b"Content-Length", b"%d" % len(plan.body)))
+    return replace(raw, headers=tuple(headers), body=plan.body)
+
+
+def not_able(code: ReasonCode) -> Refusal:
+    """The node cannot take the call now."""
+    message = (
+        "Douane cannot write its register and lets nothing pass until it can; an operator has to look."
+        if code is ReasonCode.STORE_UNAVAILABLE
+        else "Douane is starting or stopping and lets nothing pass; try again in a while."
+    )
+    return Refusal(code, message)
+
+
+def _review_details(review: Review) -> dict[str, Any]:
+    return {
+        "review_id": review.review_id,
+        "expires_at": timestamp(review.expires_at_us),
+        "status_url": f"/v1/reviews/{review.review_id}",
+        "rule": review.rule,
+    }
+
+
+def held(review: Review, intent: Intent) -> Refusal:
+    """The call waits for a person; its connection does not wait any longer."""
+    return Refusal(
+        ReasonCode.REVIEW_PENDING,
+        f"{intent.tool} needs a person's approval and was not executed. Review {review.review_id} is open until "
+        f"{timestamp(review.expires_at_us)}; after the approval send the same call once more.",
+        reason_codes=review.reason_codes,
+        details=_review_details(review),
+    )
+
+
+def rejected(review: Review, intent: Intent) -> Refusal:
+    """A person said no."""
+    return Refusal(
+        ReasonCode.REVIEW_REJECTED,
+        f"A reviewer rejected {intent.tool}; it was not executed. Repeating the call will not help.",
+        reason_codes=review.reason_codes,
+        details=_review_details(review),
+    )
+
+
+def expired(review: Review, intent: Intent) -> Refusal:
+    """Nobody said yes in time."""
+    return Refusal(
+        ReasonCode.REVIEW_EXPIRED,
+        f"Nobody approved {intent.tool} in time, which counts as a no; it was not executed.",
+        reason_codes=review.reason_codes,
+        details=_review_details(review),
+    )
+
+
+def cap_exceeded(intent: Intent, answer: CapExceeded) -> Refusal:
+    """The agent's settled spend leaves no room for this call's worst case."""
+    budget = intent.budget
+    assert budget is not None
+    assert budget.cap_nano is not None
+    details: Mapping[str, Any] = {
+        "currentCostUsd": usd_from_nano(answer.settled_nano),
+        "thresholdUsd": usd_from_nano(budget.cap_nano),
+        "windowMs": budget.window_us // 1000,
+        "reservedUsd": usd_from_nano(answer.reserved_nano),
+        "neededUsd": usd_from_nano(intent.reserve_nano),
+        "resets_at": timestamp(answer.resets_at_us) if answer.resets_at_us is not None else None,
+    }
+    when = f" Room comes free at {details['resets_at']}." if details["resets_at"] else ""
+    return Refusal(
+        ReasonCode.COST_LIMIT_EXCEEDED,
+        f"The agent has spent {format_usd(answer.settled_nano)} of its {format_usd(budget.cap_nano)} and this call may "
+        f"cost {format_usd(intent.reserve_nano)}; it was not sent.{when} Repeating it before will not help.",
+        details=dict(details),
+    )
+
+
+def timestamp(at_us: int) -> str:
+    """RFC 3339 in UTC, to the second."""
+    return datetime.datetime.fromtimestamp(at_us / 1e6, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,104 @@
+"""What mitmproxy's HTTP/1 layers lack: limits on headers and bodies, and error pages in our own words.
+
+The classes take the place of mitmproxy's in its module, once per process, before the first connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+
+from mitmproxy import flow, http, version
+from mitmproxy.net.http import http1, status_codes
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.layers import http as http_layer
+from mitmproxy.proxy.layers.http import _http1
+from mitmproxy.proxy.layers.http._events import ErrorCode, ResponseProtocolError
+from mitmproxy.proxy.layers.http._hooks import HttpErrorHook, HttpRequestHeadersHook
+
+from douane.core.refusal import ReasonCode, Refusal
+from douane.gateway import refusals
+from douane.gateway.internals import MITMPROXY_VERSION
+
+MOST_HEADER_BYTES = 64 * 1024
+MOST_HEADER_FIELDS = 100
+MOST_BODY_BYTES = 64 * 1024 * 1024
+MOST_BUFFERED_BYTES = 256 * 1024 * 1024
+"""Of all request bodies that are being received at a time, over all connections."""
+
+_REASONS = {
+    400: (ReasonCode.REQUEST_AMBIGUOUS, "The request is not valid HTTP and was not sent."),
+    413: (ReasonCode.LIMIT_EXCEEDED, f"The request body is over {MOST_BODY_BYTES // 1024 // 1024} MiB and was not sent."),
+    431: (ReasonCode.LIMIT_EXCEEDED, "The request's header is over 64 KiB or 100 fields and was not sent."),
+}
+
+
+def error_page(status: int, message: str = "") -> bytes:
+    """An error response as bytes: a refusal where the call was refused, a gateway error where the provider failed."""
+    if refusals.FAILED_INSIDE_MARK in message or "no decision leads there" in message:
+        refusal, status = refusals.FAILED_INSIDE, 503
+    elif status in _REASONS:
+        refusal = Refusal(*_REASONS[status])
+    else:
+        refusal = Refusal(ReasonCode.NOT_READY, "The provider could not be reached, or its answer was cut or malformed.")
+    response = refusals.response(refusal, "", None)
+    response.status_code = status
+    response.reason = status_codes.RESPONSES.get(status, "")
+    if status == 502:
+        del response.headers["x-should-retry"]
+    response.headers["Connection"] = "close"
+    return http1.assemble_response(response)
+
+
+class LimitedHttp1Server(_http1.Http1Server):
+    """Answers 431 and closes before a header grows past its limits."""
+
+    def read_headers(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
+        """Read a request head within its limits."""
+        if isinstance(event, events.DataReceived):
+            head, _, _ = bytes(self.buf).partition(b"\r\n\r\n")
+            if len(head) > MOST_HEADER_BYTES or head.count(b"\n") > MOST_HEADER_FIELDS:
+                yield commands.SendData(self.conn, error_page(431))
+                yield commands.CloseConnection(self.conn)
+                self.state = self.done
+                return
+        yield from super().read_headers(event)
+
+
+class GovernedStream(http_layer.HttpStream):
+    """Bounds request bodies, one by one and all together; response bodies go through the tap and have no bound."""
+
+    buffered: Counter[str] = Counter()
+
+    def check_body_size(self, request: bool) -> layer.CommandGenerator[bool]:
+        """Refuse a request body that is too large before any of it goes upstream."""
+        if not request:
+            return False
+        size = len(self.request_body_buf)
+        if not size:
+            with contextlib.suppress(ValueError):
+                size = http1.expected_http_body_size(self.flow.request) or 0
+        if size <= MOST_BODY_BYTES:
+            return False
+        if not self.request_body_buf:
+            yield HttpRequestHeadersHook(self.flow)
+        self.flow.error = flow.Error("the request body is too large")
+        yield HttpErrorHook(self.flow)
+        yield http_layer.SendHttp(
+            ResponseProtocolError(self.stream_id, "the request body is too large", ErrorCode.REQUEST_TOO_LARGE),
+            self.context.client,
+        )
+        self.client_state = self.state_errored
+        self.flow.live = False
+        self.request_body_buf.clear()
+        return True
+
+
+def install() -> None:
+    """Put the classes in mitmproxy's place; raises `RuntimeError` on another mitmproxy than they were written for."""
+    if version.VERSION != MITMPROXY_VERSION:
+        raise RuntimeError(f"Douane is built against mitmproxy {MITMPROXY_VERSION}, not {version.VERSION}")
+    http_layer.Http1Server = LimitedHttp1Server  # type: ignore[misc]
+    http_layer.HttpStream = GovernedStream  # type: ignore[misc]
+    _http1.make_error_response = error_page
+    assert http.Response  # mitmproxy's own error page is gone for good

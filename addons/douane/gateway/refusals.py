@@ -1,0 +1,90 @@
+"""Refusals on the wire: one body that every SDK surfaces and none retries."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from xml.sax.saxutils import escape
+
+import orjson
+from mitmproxy import http
+
+from douane.core.refusal import ReasonCode, Refusal
+from douane.core.tool import Classification
+
+_UNSAFE = re.compile(r"[^\x20-\x7e]")
+_XML_HOSTS = re.compile(r"(^|\.)(s3|ec2)[.-].*amazonaws\.com(\.cn)?$|^s3\.amazonaws\.com$")
+
+FAILED_INSIDE = Refusal(
+    ReasonCode.NOT_READY, "Douane failed while it handled this call and did not send it; an operator finds more in its log."
+)
+"""What a call gets when a hook raised, hung or was cancelled."""
+
+FAILED_INSIDE_MARK = "douane failed inside"
+"""Marks a server connection that was refused because a hook failed."""
+
+
+def header_value(text: str) -> str:
+    """A header value without control characters and non-ASCII."""
+    return _UNSAFE.sub("?", text)
+
+
+def body(refusal: Refusal, call_id: str, found: Classification | None) -> bytes:
+    """The JSON that carries a refusal in the shapes of all providers at once."""
+    decision: dict[str, Any] = {
+        "outcome": refusal.outcome,
+        "call_id": call_id,
+        "tool": found.tool if found else None,
+        "tier": found.tier.value if found else None,
+        "reason_codes": [refusal.code.value, *(code for code in refusal.reason_codes if code != refusal.code.value)],
+        **refusal.details,
+    }
+    code = refusal.code.value
+    return orjson.dumps(
+        {
+            "type": "error",
+            "message": refusal.message,
+            "error": {"type": code, "code": code, "message": refusal.message, "status": "PERMISSION_DENIED"},
+            "detail": refusal.message,
+            "__type": "AccessDeniedException",
+            "decision": decision,
+        }
+    )
+
+
+def response(refusal: Refusal, call_id: str, found: Classification | None, host: str = "") -> http.Response:
+    """The response for a refused call: 403 or 503, never with Retry-After."""
+    if _XML_HOSTS.search(host):
+        content = (
+            f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{refusal.code.value}</Code>'
+            f"<Message>{escape(refusal.message)}</Message><RequestId>{call_id}</RequestId></Error>"
+        ).encode()
+        media_type = "application/xml"
+    else:
+        content = body(refusal, call_id, found)
+        media_type = "application/json"
+    outcome = "hold" if refusal.outcome == "ESCALATE" else "refuse"
+    parts = [outcome, f"reason={refusal.code.value}", f"call={call_id}"]
+    if found:
+        parts.insert(1, f"tool={found.tool}")
+    if "review_id" in refusal.details:
+        parts.append(f"review={refusal.details['review_id']}")
+    return http.Response.make(
+        refusal.status,
+        content,
+        {
+            "Content-Type": media_type,
+            "Douane-Decision": header_value("; ".join(parts)),
+            "x-should-retry": "false",
+            "Cache-Control": "no-store",
+        },
+    )
+
+
+def proxy_authentication_required() -> http.Response:
+    """The only status that is answered to CONNECT itself: clients take any other for a broken proxy and retry."""
+    return http.Response.make(
+        407,
+        b'{"message":"Douane needs to know the agent: set HTTPS_PROXY=http://NAME:KEY@HOST:PORT as `douane agent add` printed it."}',
+        {"Content-Type": "application/json", "Proxy-Authenticate": 'Basic realm="douane"', "x-should-retry": "false"},
+    )

@@ -1,0 +1,43 @@
+"""The tap on a response: counts, meters and hands on every chunk as it comes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+from douane.calls.call import OpenCall
+
+logger = logging.getLogger(__name__)
+
+
+class Tap:
+    """What mitmproxy calls with each chunk as the provider sent it, and with b"" at the end.
+
+    It must never raise: mitmproxy would drop the chunk and go on. When the meter fails the response is cut instead, and
+    the call settled at what it may have cost at most. Returns `[]` where nothing is to be sent, since an empty chunk
+    would end a chunked body.
+    """
+
+    __slots__ = ("_call", "_cut", "_dead")
+
+    def __init__(self, call: OpenCall, cut: Callable[[], None]) -> None:
+        self._call = call
+        self._cut = cut
+        self._dead = False
+
+    def __call__(self, data: bytes) -> bytes | Iterable[bytes]:
+        if self._dead:
+            return []
+        call = self._call
+        call.response_bytes += len(data)
+        meter = call.meter
+        if meter is None:
+            return data or []
+        try:
+            return (meter.feed(data) if data else meter.end()) or []
+        except Exception:
+            self._dead = True
+            logger.exception("the meter of call %s failed; its response is cut", call.passage.call_id)
+            call.finish(complete=False, error="meter failed")
+            self._cut()
+            return []
