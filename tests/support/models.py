@@ -1,0 +1,186 @@
+"""OpenAI and Anthropic as they answer, with a bill of their own that the product's figures are held against."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import orjson
+
+from support.stand_in import Exchange
+
+NANO_PER_TOKEN = {
+    "gpt-4o-mini": (150, 600),
+    "gpt-4.1-mini": (400, 1_600),
+    "gpt-4.1": (2_000, 8_000),
+    "claude-haiku-4-5": (1_000, 5_000),
+    "claude-sonnet-4-6": (3_000, 15_000),
+}
+"""List prices, input and output, in nano-dollars a token."""
+
+WORDS = tuple(f"word{number} " for number in range(8))
+
+
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """One line of the provider's bill."""
+
+    key: str
+    """The credential that pays."""
+    model: str
+    amount_nano: int
+
+
+class Bill:
+    """What a provider will charge, whatever the product believes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lines: list[Billed] = []
+        self.input_tokens = 1_000
+        self.output_tokens = 500
+
+    def add(self, key: str, model: str) -> tuple[int, int]:
+        """Book one answer at the usage in force; the usage."""
+        usage = (self.input_tokens, self.output_tokens)
+        price = NANO_PER_TOKEN[model]
+        with self._lock:
+            self._lines.append(Billed(key, model, usage[0] * price[0] + usage[1] * price[1]))
+        return usage
+
+    def total_nano(self, key: str | None = None) -> int:
+        """The sum so far, of all or of one credential."""
+        with self._lock:
+            return sum(line.amount_nano for line in self._lines if key in (None, line.key))
+
+    def count(self) -> int:
+        """How many answers were charged."""
+        with self._lock:
+            return len(self._lines)
+
+    def clear(self) -> None:
+        """A new month."""
+        with self._lock:
+            self._lines.clear()
+        self.input_tokens, self.output_tokens = 1_000, 500
+
+
+class OpenAI:
+    """`api.openai.com`: chat completions, plain and streamed, and the list of models."""
+
+    def __init__(self, bill: Bill) -> None:
+        self.bill = bill
+
+    async def __call__(self, exchange: Exchange) -> None:
+        seen = exchange.seen
+        if seen.path == "/v1/models":
+            models = [{"id": name, "object": "model", "owned_by": "openai"} for name in NANO_PER_TOKEN]
+            await exchange.json(200, {"object": "list", "data": models})
+        elif seen.path == "/v1/chat/completions" and seen.method == "POST":
+            await self._chat(exchange)
+        else:
+            await exchange.json(404, {"error": {"message": "Unknown request URL", "type": "invalid_request_error"}})
+
+    async def _chat(self, exchange: Exchange) -> None:
+        wanted = orjson.loads(exchange.seen.body)
+        model = wanted["model"]
+        await exchange.stand_in.pace.step()
+        if exchange.fault is not None and exchange.fault.after_chunks < 0:
+            await exchange.start(200, ())
+        prompt, completion = self.bill.add(exchange.seen.header("authorization") or "", model)
+        usage = {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+        }
+        common = {"id": f"chatcmpl-{self.bill.count()}", "created": 1_790_000_000, "model": model}
+        if not wanted.get("stream"):
+            message = {"role": "assistant", "content": "".join(WORDS), "refusal": None}
+            choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+            await exchange.json(200, {**common, "object": "chat.completion", "choices": [choice], "usage": usage})
+            return
+        include_usage = bool((wanted.get("stream_options") or {}).get("include_usage"))
+        common |= {"object": "chat.completion.chunk"}
+        extra = {"usage": None} if include_usage else {}
+        deltas = [{"role": "assistant", "content": ""}, *({"content": word} for word in WORDS), {}]
+        await exchange.start(200, (("Content-Type", "text/event-stream; charset=utf-8"), ("Cache-Control", "no-cache")))
+        for number, delta in enumerate(deltas):
+            if number:
+                await exchange.stand_in.pace.step()
+            finish = "stop" if number == len(deltas) - 1 else None
+            choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+            await exchange.send(_event({**common, "choices": [choice], **extra}))
+        if include_usage:
+            await exchange.send(_event({**common, "choices": [], "usage": usage}))
+        await exchange.send(b"data: [DONE]\n\n")
+        await exchange.finish()
+
+
+class Anthropic:
+    """`api.anthropic.com`: messages, plain and streamed, and the free count of tokens."""
+
+    def __init__(self, bill: Bill) -> None:
+        self.bill = bill
+
+    async def __call__(self, exchange: Exchange) -> None:
+        seen = exchange.seen
+        if seen.path == "/v1/messages/count_tokens":
+            await exchange.json(200, {"input_tokens": 12})
+        elif seen.path == "/v1/messages" and seen.method == "POST":
+            await self._messages(exchange)
+        else:
+            error = {"type": "not_found_error", "message": "Not found"}
+            await exchange.json(404, {"type": "error", "error": error})
+
+    async def _messages(self, exchange: Exchange) -> None:
+        wanted = orjson.loads(exchange.seen.body)
+        model = wanted["model"]
+        await exchange.stand_in.pace.step()
+        if exchange.fault is not None and exchange.fault.after_chunks < 0:
+            await exchange.start(200, ())
+        given, made = self.bill.add(exchange.seen.header("x-api-key") or "", model)
+        usage = {
+            "input_tokens": given,
+            "cache_creation_input_tokens": 0,
+            "cache_read_input_tokens": 0,
+            "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+            "output_tokens": made,
+            "service_tier": "standard",
+        }
+        message = {
+            "id": f"msg_{self.bill.count():024d}",
+            "type": "message",
+            "role": "assistant",
+            "model": model,
+            "stop_reason": "end_turn",
+            "stop_sequence": None,
+        }
+        if not wanted.get("stream"):
+            content = [{"type": "text", "text": "".join(WORDS)}]
+            await exchange.json(200, {**message, "content": content, "usage": usage})
+            return
+        opening = {**message, "content": [], "stop_reason": None, "usage": {**usage, "output_tokens": 1}}
+        events: list[tuple[str, dict[str, object]]] = [
+            ("message_start", {"message": opening}),
+            ("content_block_start", {"index": 0, "content_block": {"type": "text", "text": ""}}),
+            ("ping", {}),
+            *(("content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": word}}) for word in WORDS),
+            ("content_block_stop", {"index": 0}),
+            (
+                "message_delta",
+                {"delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": {"output_tokens": made}},
+            ),
+            ("message_stop", {}),
+        ]
+        await exchange.start(200, (("Content-Type", "text/event-stream; charset=utf-8"), ("Cache-Control", "no-cache")))
+        for number, (name, data) in enumerate(events):
+            if number:
+                await exchange.stand_in.pace.step()
+            await exchange.send(b"event: %b\n" % name.encode() + _event({"type": name, **data}))
+        await exchange.finish()
+
+
+def _event(value: object) -> bytes:
+    return b"data: " + orjson.dumps(value) + b"\n\n"

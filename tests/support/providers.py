@@ -1,0 +1,59 @@
+"""All stand-ins behind one TLS port, with the bill and the repositories a test looks at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from support.certificates import Authority
+from support.models import Anthropic, Bill, OpenAI
+from support.services import GitHub, GitServer, Stripe, gemini
+from support.stand_in import StandIn
+
+UNMAPPED = "api.unmapped.example"
+INFERENCE = "llm.unmapped.example"
+OTHER = "other.unmapped.example"
+
+
+@dataclass(frozen=True, slots=True)
+class Providers:
+    """What agents talk to in the tests."""
+
+    authority: Authority
+    stand_in: StandIn
+    bill: Bill
+    github: GitHub
+    stripe: Stripe
+    git: GitServer
+
+    @classmethod
+    def start(cls, folder: Path) -> Providers:
+        """Start them; `stop` them again."""
+        authority = Authority.create(folder / "ca")
+        bill, github, stripe = Bill(), GitHub(), Stripe()
+        git = GitServer(folder / "git")
+        git.create("acme/website")
+        stand_in = StandIn(
+            authority,
+            {
+                "api.openai.com": OpenAI(bill),
+                "api.anthropic.com": Anthropic(bill),
+                "api.github.com": github,
+                "uploads.github.com": github,
+                "api.stripe.com": stripe,
+                "github.com": git,
+                "generativelanguage.googleapis.com": gemini,
+            },
+            extra_hosts=(UNMAPPED, INFERENCE, OTHER),
+        )
+        return cls(authority, stand_in, bill, github, stripe, git)
+
+    def forget(self) -> None:
+        """As if nothing had happened yet."""
+        self.stand_in.forget()
+        self.bill.clear()
+        self.github.repositories |= {"acme/legacy-billing", "acme/website", "acme/docs"}
+
+    def stop(self) -> None:
+        """End the server."""
+        self.stand_in.stop()
