@@ -50,6 +50,14 @@ class ConnectionOver(Exception):
         self.got = got
 
 
+class ConnectRefused(Exception):
+    """The CONNECT itself was answered with something else than 200."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(f"CONNECT was answered with {answer.status}")
+        self.answer = answer
+
+
 def credential(agent: Agent) -> bytes:
     """The `Proxy-Authorization` field of an agent, with its line end."""
     token = base64.b64encode(f"{agent.name}:{agent.key}".encode())
@@ -92,7 +100,9 @@ class Wire:
         wire.send(b"CONNECT " + target.encode() + b" HTTP/1.1\r\nHost: " + target.encode() + b"\r\n")
         wire.send(credential(agent) + b"\r\n")
         answer = wire.head()
-        assert answer.status == 200, answer
+        if answer.status != 200:
+            wire.close()
+            raise ConnectRefused(answer)
         return wire
 
     def start_tls(self, ca: Path, server_name: str | None, *, verify: bool = True) -> None:
