@@ -1,0 +1,196 @@
+"""Reading beside the writer: a read-only connection that never waits for it and never makes it wait."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+
+from douane.core.decision import Budget
+from douane.core.review import OPEN, ReviewState
+from douane.store.clock import Clock, ClockState, boot_id, boot_us, wall_us
+from douane.store.interface import LogEntry, LogFilter, Review, Spend, StoreError
+from douane.store.reviews import COLUMNS, from_row
+
+MOST = 10_000
+"""Rows of one answer."""
+
+
+class Reader:
+    """Log, spend and reviews of a database. When idle, its thread does not keep the interpreter from exiting."""
+
+    def __init__(self, path: Path, clock: Clock | None) -> None:
+        self._path = path
+        self._clock = clock
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="douane-reader")
+        self._connection: sqlite3.Connection | None = None
+
+    @classmethod
+    async def connect(cls, path: Path, clock: Clock | None) -> Reader:
+        """A reader that is connected; raises `StoreError`."""
+        reader = cls(path, clock)
+        await reader.open()
+        return reader
+
+    async def open(self) -> None:
+        """Connect; raises `StoreError` where there is no database of ours."""
+
+        def connect() -> sqlite3.Connection:
+            uri = f"{self._path.absolute().as_uri()}?mode=ro"
+            return sqlite3.connect(uri, uri=True, timeout=5, isolation_level=None)
+
+        try:
+            self._connection = await self._in_thread(connect)
+        except sqlite3.Error as error:
+            self._thread.shutdown(wait=False)
+            raise StoreError(f"{self._path} cannot be read: {error}") from error
+        try:
+            await self._rows("SELECT 1 FROM register LIMIT 1")
+        except StoreError:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Disconnect, after the reading under way."""
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            await self._in_thread(connection.close)
+            self._thread.shutdown(wait=False)
+
+    async def __aenter__(self) -> Self:
+        if self._connection is None:
+            await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _in_thread[T](self, function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+
+    async def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        connection = self._connection
+        if connection is None:
+            raise StoreError("the reader is closed")
+        try:
+            return await self._in_thread(lambda: connection.execute(sql, parameters).fetchall())
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path} cannot be read: {error}") from error
+
+    async def _now(self) -> Clock:
+        """The clock as of now: the node's own, or its state as the database tells it."""
+        if self._clock is not None:
+            clock = self._clock.glance()
+        else:
+            clock = Clock(wall_us, boot_us, boot_id())
+            facts = dict(
+                await self._rows("SELECT name, value FROM fact WHERE name IN ('boot_id', 'offset_us', 'shift_us')")
+            )
+            clock.resume(
+                ClockState(facts["boot_id"], facts["offset_us"], facts["shift_us"]) if len(facts) == 3 else None, 0
+            )
+        return clock
+
+    async def log(self, wanted: LogFilter) -> Sequence[LogEntry]:
+        """Records that fit a filter, newest last, with the values that are still kept."""
+        terms = {
+            "agent = ?": wanted.agent,
+            "tool = ?": wanted.tool,
+            "kind = ?": wanted.kind,
+            "outcome = ?": wanted.outcome,
+            "call_id = ?": wanted.call_id,
+            "at_us >= ?": wanted.since_us,
+            "at_us < ?": wanted.until_us,
+            "seq < ?": wanted.before_seq,
+        }
+        used = {term: value for term, value in terms.items() if value is not None}
+        where = f"WHERE {' AND '.join(used)}" if used else ""
+        limit = max(1, min(wanted.limit, MOST))
+        found = await self._rows(
+            f"SELECT seq, hash, bytes FROM register {where} ORDER BY seq DESC LIMIT ?",  # noqa: S608
+            [*used.values(), limit],
+        )
+        found.reverse()
+        if not found:
+            return []
+        values: dict[int, dict[str, Any]] = {}
+        for at in range(0, len(found), 500):
+            some = [row[0] for row in found[at : at + 500]]
+            for seq, name, data in await self._rows(
+                f"SELECT seq, name, bytes FROM value WHERE seq IN ({', '.join('?' * len(some))})",  # noqa: S608
+                some,
+            ):
+                values.setdefault(seq, {})[name] = orjson.loads(data)
+        return [LogEntry(seq, digest.hex(), orjson.loads(data), values.get(seq, {})) for seq, digest, data in found]
+
+    async def spend(self, agents: Mapping[str, Budget]) -> Sequence[Spend]:
+        """Each agent's settled spend in its window, and its open reservations, now."""
+        now = (await self._now()).ledger_us
+        answers = []
+        for agent, budget in agents.items():
+            ((cum, reserved, before),) = await self._rows(
+                """SELECT
+                coalesce((SELECT cum_nano FROM balance WHERE agent = ?1), 0),
+                coalesce((SELECT reserved_nano FROM balance WHERE agent = ?1), 0),
+                coalesce((SELECT cum_nano FROM spend WHERE agent = ?1 AND ts <= ?2 ORDER BY ts DESC LIMIT 1), 0)""",
+                (agent, now - budget.window_us),
+            )
+            answers.append(Spend(agent, cum - before, reserved, budget.window_us))
+        return answers
+
+    async def review(self, review_id: str) -> Review | None:
+        """One review, as it stands now."""
+        found = await self._rows(f"SELECT {COLUMNS} FROM review WHERE review_id = ?", (review_id,))  # noqa: S608
+        clock = await self._now()
+        return from_row(found[0], clock.ledger_us, clock.of_day) if found else None
+
+    async def reviews(
+        self, *, states: Sequence[ReviewState] = (), after_version: int = 0, limit: int = 500
+    ) -> Sequence[Review]:
+        """Reviews in the order of their last change: those changed after a version, else the newest."""
+        clock = await self._now()
+        limit = max(1, min(limit, MOST))
+        terms: list[str] = []
+        parameters: list[Any] = []
+        if states:
+            wanted = set(states)
+            # An open review past its time shows as expired before the timer has said so.
+            alternatives = []
+            if plain := [state.value for state in wanted - OPEN]:
+                alternatives.append(f"state IN ({', '.join('?' * len(plain))})")
+                parameters += plain
+            if still_open := [state.value for state in wanted & OPEN]:
+                alternatives.append(f"(state IN ({', '.join('?' * len(still_open))}) AND expires_ts > ?)")
+                parameters += [*still_open, clock.ledger_us]
+            if ReviewState.EXPIRED in wanted:
+                alternatives.append("(state IN ('pending', 'approved') AND expires_ts <= ?)")
+                parameters.append(clock.ledger_us)
+            terms.append(f"({' OR '.join(alternatives)})")
+        if after_version:
+            terms.append("version > ?")
+            parameters.append(after_version)
+        where = f"WHERE {' AND '.join(terms)}" if terms else ""
+        order = "ASC" if after_version else "DESC"
+        found = await self._rows(
+            f"SELECT {COLUMNS} FROM review {where} ORDER BY version {order} LIMIT ?",  # noqa: S608
+            [*parameters, limit],
+        )
+        if not after_version:
+            found.reverse()
+        return [from_row(row, clock.ledger_us, clock.of_day) for row in found]
+
+    async def reviewer_session(self, token_hash: str) -> str | None:
+        """Whose session this is, if it has not ended."""
+        clock = await self._now()
+        found = await self._rows(
+            "SELECT reviewer FROM reviewer_session WHERE token_hash = ? AND ends_us > ?", (token_hash, clock.now_us)
+        )
+        return found[0][0] if found else None
