@@ -31,14 +31,26 @@ def test_never_reached(address: str) -> None:
     assert never_reached(ipaddress.ip_address(address)) or is_private(ipaddress.ip_address(address))
 
 
-@pytest.mark.parametrize("address", ["169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "64:ff9b::a9fe:a9fe", "::"])
+@pytest.mark.parametrize(
+    "address", ["169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "64:ff9b::a9fe:a9fe", "::"]
+)
 def test_never_reached_even_if_listed(address: str) -> None:
     assert never_reached(ipaddress.ip_address(address))
 
 
 @pytest.mark.parametrize(
     "address",
-    ["127.0.0.1", "::1", "10.0.0.1", "192.168.1.1", "172.16.0.1", "100.64.0.1", "fd00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1"],
+    [
+        "127.0.0.1",
+        "::1",
+        "10.0.0.1",
+        "192.168.1.1",
+        "172.16.0.1",
+        "100.64.0.1",
+        "fd00::1",
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+    ],
 )
 def test_private_needs_listing(address: str) -> None:
     assert is_private(ipaddress.ip_address(address))

@@ -63,7 +63,9 @@ def test_ip_literal_needs_no_sni() -> None:
     assert one_destination(**call) == ("192.0.2.1", 443)
 
 
-@pytest.mark.parametrize("host", ["0x7f.1", "2130706433", "127.1", "0177.0.0.1", "a..b", "-a.example", "a b", "a%2eb", ""])
+@pytest.mark.parametrize(
+    "host", ["0x7f.1", "2130706433", "127.1", "0177.0.0.1", "a..b", "-a.example", "a b", "a%2eb", ""]
+)
 def test_odd_hosts_are_refused(host: str) -> None:
     with pytest.raises(RequestAmbiguous):
         canonical_host(host)

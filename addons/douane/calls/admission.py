@@ -195,7 +195,7 @@ class Admission:
         if isinstance(admitted, Refusal):
             return admitted
         if isinstance(admitted, TicketGone):  # only a held call names a ticket
-            raise AssertionError(admitted)
+            raise AssertionError(admitted)  # noqa: TRY004 - a programmer error
         intent, receipt = admitted
         return Passage(
             call_id=call.call_id,
@@ -256,7 +256,7 @@ class Admission:
         )
 
     async def _reserve(self, call: Call, intent: Intent) -> tuple[Intent, Admitted] | TicketGone | Refusal:
-        """Reserve and record in one durable step; queue behind the agent's own reservations where that is all it takes."""
+        """Reserve and record in one durable step; queue behind the agent's own reservations where that is enough."""
         answer: StoreAnswer | Refusal | None = None
 
         async def attempt() -> bool:

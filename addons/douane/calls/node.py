@@ -71,7 +71,7 @@ class PolicyChange:
 
 
 def load_rules(directory: Path) -> tuple[LoadedPolicy, RuleSet]:
-    """Load policy, catalog with overlay and prices with overlay from a folder; raises `PolicyRefused` with all mistakes."""
+    """Policy, catalog and prices of a policy folder; raises `PolicyRefused` with all mistakes."""
     problems: list[Problem] = []
     loaded = catalog = prices = None
     try:
@@ -363,7 +363,9 @@ class Node:
 
     async def _session(self, name: str) -> str:
         token = secrets.token_urlsafe(32)
-        await self.store.add_reviewer_session(name, key_hash(token), time.time_ns() // 1000 + SESSION_SECONDS * 1_000_000)
+        await self.store.add_reviewer_session(
+            name, key_hash(token), time.time_ns() // 1000 + SESSION_SECONDS * 1_000_000
+        )
         return token
 
     async def reviewer_of(self, token: str) -> str | None:

@@ -9,7 +9,14 @@ type Address = IPv4Address | IPv6Address
 
 METADATA = frozenset(
     ipaddress.ip_address(text)
-    for text in ("169.254.169.254", "169.254.170.2", "169.254.170.23", "100.100.100.200", "fd00:ec2::254", "168.63.129.16")
+    for text in (
+        "169.254.169.254",
+        "169.254.170.2",
+        "169.254.170.23",
+        "100.100.100.200",
+        "fd00:ec2::254",
+        "168.63.129.16",
+    )
 )
 """Instance metadata services of AWS, GCP, Azure and Alibaba; never listed by a policy."""
 

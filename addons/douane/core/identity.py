@@ -16,7 +16,7 @@ _AUTHORITY = re.compile(r"^(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\\]+)(?::(?P<por
 
 @functools.lru_cache(maxsize=4096)
 def canonical_host(host: str) -> str:
-    """A host in lower-case ASCII without its trailing dot, an IP literal in its one spelling; raises `RequestAmbiguous`."""
+    """A host in lower-case ASCII without trailing dot, an IP literal in its one spelling; raises `RequestAmbiguous`."""
     text = host.strip("[]") if host.startswith("[") else host
     try:
         return str(ipaddress.ip_address(text))

@@ -73,7 +73,7 @@ class Destinations:
         return None
 
     async def endpoints(self, host: str, port: int) -> list[Endpoint]:
-        """All addresses to connect to for a destination; raises `DestinationForbidden` if any one of them is refused."""
+        """All addresses of a destination, to connect to; raises `DestinationForbidden` if any is refused."""
         if (target := self._connect_to.get((host, port))) is not None:
             return [Endpoint(family, address, target[1]) for family, address in await _resolve(*target)]
         answers = await _resolve(host, port)

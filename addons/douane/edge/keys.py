@@ -102,7 +102,7 @@ def load_or_create_keys(private_dir: Path) -> SigningKeys:
     public_path = private_dir / PUBLIC_FILE
     try:
         if not public_path.exists():
-            _write_durably(public_path, f"{keys.verifying.text()}\n".encode(), 0o644)
+            _write_durably(public_path, f"{keys.verifying.text()}\n".encode(), 0o600)
     except OSError as error:
         raise KeysInvalid(f"{public_path}: {error}") from error
     return keys

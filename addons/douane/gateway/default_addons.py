@@ -27,7 +27,7 @@ DROPPED = {
     "ModifyBody": "rewrites what was decided on",
     "ModifyHeaders": "rewrites what was decided on",
     "Onboarding": "serves the CA on a magic host name",
-    "ProxyAuth": "keeps the password in flow metadata and lets the header through inside tunnels; Authenticate replaces it",
+    "ProxyAuth": "keeps the password in flow metadata, lets the header through in tunnels; Authenticate replaces it",
     "Save": "writes flows with their credentials to disk",
     "SaveHar": "writes flows with their credentials to disk",
     "ScriptLoader": "hot-reloads scripts and fails open",

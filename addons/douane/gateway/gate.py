@@ -85,7 +85,9 @@ class Gate:
         try:
             raw = raw_request(flow, state)
         except RequestAmbiguous as trap:
-            raw = RawRequest("https", flow.request.host[:253], flow.request.port, flow.request.method[:32], b"/", (), b"")
+            raw = RawRequest(
+                "https", flow.request.host[:253], flow.request.port, flow.request.method[:32], b"/", (), b""
+            )
             call = Call(flow.id, principal, raw, HookPatience(None), state.gone)
             refusal = ambiguous(trap)
             await self._node.refuse(call, refusal)
@@ -140,7 +142,9 @@ class Gate:
     def error(self, flow: http.HTTPFlow) -> None:
         """The call ended before its response did."""
         message = flow.error.msg if flow.error else ""
-        self._finish(flow, complete=False, error="client gone" if "disconnected" in message else "connection failed or cut")
+        self._finish(
+            flow, complete=False, error="client gone" if "disconnected" in message else "connection failed or cut"
+        )
 
     def _finish(self, flow: http.HTTPFlow, *, complete: bool, error: str | None) -> None:
         call = open_call(flow)
@@ -238,7 +242,9 @@ def sent_request(flow: http.HTTPFlow, call: OpenCall) -> RawRequest:
     decided = call.passage.request
     return RawRequest(
         decided.scheme if flow.request.scheme == decided.scheme else flow.request.scheme,
-        decided.host if _same((data.host, data.port), (decided.host, decided.port)) and not data.authority else data.host,
+        decided.host
+        if _same((data.host, data.port), (decided.host, decided.port)) and not data.authority
+        else data.host,
         data.port,
         flow.request.method,
         data.path,
@@ -290,4 +296,3 @@ def ambiguous(trap: RequestAmbiguous) -> Refusal:
     return Refusal(
         ReasonCode.REQUEST_AMBIGUOUS, f"The request was not sent because it has {trap}. Send it in its plain form."
     )
-

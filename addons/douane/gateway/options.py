@@ -58,7 +58,7 @@ class LockedOptions:
 
     def configure(self, updated: set[str]) -> None:
         """Raise when an option no longer has its one value."""
-        from mitmproxy import ctx  # noqa: PLC0415 - the global exists only once a master does
+        from mitmproxy import ctx  # exists only once a master does
 
         if not self._set:
             return

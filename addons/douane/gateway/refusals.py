@@ -16,7 +16,8 @@ _UNSAFE = re.compile(r"[^\x20-\x7e]")
 _XML_HOSTS = re.compile(r"(^|\.)(s3|ec2)[.-].*amazonaws\.com(\.cn)?$|^s3\.amazonaws\.com$")
 
 FAILED_INSIDE = Refusal(
-    ReasonCode.NOT_READY, "Douane failed while it handled this call and did not send it; an operator finds more in its log."
+    ReasonCode.NOT_READY,
+    "Douane failed while it handled this call and did not send it; an operator finds more in its log.",
 )
 """What a call gets when a hook raised, hung or was cancelled."""
 
@@ -85,6 +86,7 @@ def proxy_authentication_required() -> http.Response:
     """The only status that is answered to CONNECT itself: clients take any other for a broken proxy and retry."""
     return http.Response.make(
         407,
-        b'{"message":"Douane needs to know the agent: set HTTPS_PROXY=http://NAME:KEY@HOST:PORT as `douane agent add` printed it."}',
+        b'{"message":"Douane needs to know the agent: set HTTPS_PROXY=http://NAME:KEY@HOST:PORT '
+        b'as `douane agent add` printed it."}',
         {"Content-Type": "application/json", "Proxy-Authenticate": 'Basic realm="douane"', "x-should-retry": "false"},
     )

@@ -26,6 +26,7 @@ class Tap:
         self._dead = False
 
     def __call__(self, data: bytes) -> bytes | Iterable[bytes]:
+        """Take one chunk; returns what goes to the client now."""
         if self._dead:
             return []
         call = self._call

@@ -1,13 +1,14 @@
 """Fail-closed dispatch of mitmproxy's hooks: one place, every hook.
 
 mitmproxy walks all addons for each event and, when one raises, logs it and lets the request go on. Here the functions
-of each hook are looked up once, and a hook that raises, hangs or is cancelled ends in a refusal, a closed connection or,
-once the provider answered, a cut response and a settled call. Around it stays mitmproxy's own connection handling.
+of each hook are looked up once, and a hook that raises, hangs or is cancelled ends in a refusal, in a closed connection
+or, once the provider answered, in a cut response and a settled call. Around it stays mitmproxy's own connection.
 """
 
 from __future__ import annotations
 
 import asyncio
+import collections
 import dataclasses
 import inspect
 import logging
@@ -15,8 +16,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from mitmproxy import connection, flow, hooks, http, options, tls
-from mitmproxy.proxy import commands, layer, mode_specs, server, server_hooks
+from mitmproxy.proxy import commands, events, layer, mode_specs, server, server_hooks
 from mitmproxy.proxy.layers import modes
+from mitmproxy.utils import asyncio_utils
 
 from douane.gateway import refusals
 from douane.gateway.connections import Connections
@@ -26,7 +28,18 @@ from douane.gateway.protocols import ClosedLayer
 logger = logging.getLogger(__name__)
 
 type HookFunction = Callable[[Any], Any]
-type Entry = tuple[str, tuple[tuple[HookFunction, bool], ...]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+    """The functions of one hook, in the order of the addons."""
+
+    field: str
+    """The name of the hook's one argument."""
+    functions: tuple[tuple[HookFunction, bool], ...]
+    """Each function, and whether it is a coroutine function."""
+    has_async: bool
+
 
 _BEFORE_FORWARDING = frozenset({"http_connect", "http_connected", "http_connect_error", "requestheaders", "request"})
 
@@ -39,13 +52,15 @@ class HookTable:
         self._table: dict[str, Entry] = {}
         for name, hook in hooks.all_hooks.items():
             found = [getattr(addon, name, None) for addon in addons]
-            functions = tuple((function, inspect.iscoroutinefunction(function)) for function in found if callable(function))
+            functions = tuple(
+                (function, inspect.iscoroutinefunction(function)) for function in found if callable(function)
+            )
             fields = dataclasses.fields(hook)  # type: ignore[arg-type]
             if functions and len(fields) == 1:
-                self._table[name] = (fields[0].name, functions)
+                self._table[name] = Entry(fields[0].name, functions, any(is_async for _, is_async in functions))
 
     def get(self, name: str) -> Entry | None:
-        """The argument's name and the functions of a hook; None where no addon has it."""
+        """The functions of a hook; None where no addon has it."""
         return self._table.get(name)
 
 
@@ -71,11 +86,13 @@ class GovernedConnection(server.LiveConnectionHandler):
         entry = self._table.get(hook.name)
         if entry is None:
             return
-        field, functions = entry
-        data = getattr(hook, field)
+        if not entry.has_async:
+            self._run_now(hook, entry)
+            return
+        data = getattr(hook, entry.field)
         with self.timeout_watchdog.disarm():
             try:
-                for function, is_async in functions:
+                for function, is_async in entry.functions:
                     if is_async:
                         await self._bounded(function, data)
                     else:
@@ -87,6 +104,72 @@ class GovernedConnection(server.LiveConnectionHandler):
                     if not isinstance(data, flow.Flow):
                         raise  # the connection's own task is being ended
                     task.uncancel()
+
+    def _run_now(self, hook: commands.StartHook, entry: Entry) -> None:
+        data = getattr(hook, entry.field)
+        try:
+            for function, _ in entry.functions:
+                function(data)
+        except (Exception, asyncio.CancelledError, SystemExit) as error:  # noqa: BLE001 - whatever it is, it fails closed
+            self._fail_closed(hook.name, data, error)
+
+    async def server_event(self, event: events.Event) -> None:
+        """Feed one event to the layers and carry out what they command.
+
+        Differs from mitmproxy's own in two ways. Hooks without a coroutine function run at once, where mitmproxy starts
+        a task for each. And what is written to one transport goes out in one piece. A crash of a layer ends the
+        connection, which would hang open otherwise.
+        """
+        async with self._server_event_lock:  # no await beyond this point
+            self.timeout_watchdog.register_activity()
+            waiting = collections.deque((event,))
+            out: dict[connection.Connection, list[bytes]] = {}
+            try:
+                while waiting:
+                    for command in self.layer.handle_event(waiting.popleft()):
+                        if isinstance(command, commands.StartHook):
+                            entry = self._table.get(command.name)
+                            if entry is not None and entry.has_async:
+                                asyncio_utils.create_task(self.hook_task(command), name=command.name, keep_ref=True)
+                                continue
+                            if entry is not None:
+                                self._run_now(command, entry)
+                            if command.blocking:
+                                waiting.append(events.HookCompleted(command))
+                        elif isinstance(command, commands.SendData):
+                            if command.connection in self.transports:
+                                out.setdefault(command.connection, []).append(command.data)
+                        else:
+                            self._write(out)
+                            self._carry_out(command)
+            except Exception:
+                logger.exception("a protocol layer crashed; the connection is closed")
+                self.cut()
+            finally:
+                self._write(out)
+
+    def _write(self, out: dict[connection.Connection, list[bytes]]) -> None:
+        for conn, pieces in out.items():
+            io = self.transports.get(conn)
+            if io is not None and io.writer is not None and not io.writer.is_closing():
+                io.writer.write(b"".join(pieces) if len(pieces) > 1 else pieces[0])
+        out.clear()
+
+    def _carry_out(self, command: commands.Command) -> None:
+        if isinstance(command, commands.OpenConnection):
+            task = asyncio_utils.create_task(self.open_connection(command), name="server connection", keep_ref=False)
+            self.transports.setdefault(command.connection, server.ConnectionIO(handler=task))
+        elif isinstance(command, commands.RequestWakeup):
+            timer = asyncio_utils.create_task(self.wakeup(command), name="wakeup timer", keep_ref=False)
+            self.wakeup_timer.add(timer)
+        elif isinstance(command, commands.Log):
+            self.log(command.message, command.level)
+        elif isinstance(command, commands.ConnectionCommand):
+            if command.connection in self.transports:
+                half_close = isinstance(command, commands.CloseTcpConnection) and command.half_close
+                self.close_connection(command.connection, half_close)
+        else:
+            raise TypeError(f"unexpected command: {command}")
 
     async def _bounded(self, function: HookFunction, data: Any) -> None:
         async with asyncio.timeout(HOOK_S) as deadline:
@@ -129,10 +212,6 @@ class GovernedConnection(server.LiveConnectionHandler):
         self._abort(self.client)
 
     def log(self, message: str, level: int = logging.INFO, exc_info: Any = None) -> None:
-        """Log quietly; a crash of a protocol layer ends the connection, which would hang open otherwise."""
-        if message.startswith("mitmproxy has crashed"):
-            logger.error("a protocol layer crashed; the connection is closed", exc_info=exc_info)
-            self.cut()
-        elif level >= logging.ERROR:
-            logger.log(level, message.partition("\n")[0][:200], exc_info=exc_info)
-
+        """Log errors only, and only their first line: mitmproxy's messages quote the traffic."""
+        if level >= logging.ERROR:
+            logger.log(level, message.partition("\n")[0].partition(":")[0][:200], exc_info=exc_info)
