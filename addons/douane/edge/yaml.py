@@ -1,28 +1,35 @@
-"""Strict YAML: every node knows its line, and what two readers could take differently is a mistake.
+"""Strict YAML: every part knows its line, and what two readers could take differently is a mistake.
 
-Refused are duplicate keys, anchors, aliases, tags, `yes/no/on/off` words, `.inf` and `.nan`, sexagesimals and other odd
-numbers, documents that are too large or too deep. Only strings, integers, decimals, true/false/null, lists and mappings
-remain. All mistakes of a file are collected.
+    document = load_yaml(path)              # or load_yaml(text, "policy.yaml"); never raises for what is in the file
+    document.value                          # str, int, float, bool, None, list, dict with str keys
+    document.line(("rules", 0, "when"))     # 17
+    document.problems                       # every mistake found, each with file, line and mend
+
+Refused are duplicate keys, anchors, aliases, merges, tags, a second document, `yes/no/on/off` words, `.inf` and `.nan`,
+exponents, sexagesimals and other odd numbers, and documents that are too large or too deep.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-MOST_BYTES = 1024 * 1024
+MOST_BYTES = 512 * 1024
+"""The reader is plain Python: this much takes some seconds, and nobody reviews more."""
 MOST_DEPTH = 20
 MOST_NODES = 50_000
 
-_AMBIGUOUS_WORD = re.compile(r"(y|n|yes|no|on|off)", re.IGNORECASE)
-_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-_DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*)\.[0-9]+")
-_ODD_NUMBER = re.compile(r"[-+]?(\.inf|\.nan|0x[0-9a-f_]+|0o?[0-7_]+|[0-9][0-9_]*(:[0-5]?[0-9])+|[0-9][0-9_,]*)", re.IGNORECASE)
+_AMBIGUOUS_WORD = re.compile(r"y|n|yes|no|on|off|true|false|null", re.IGNORECASE)
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
+_DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]{0,11})\.[0-9]{1,12}")
+_ODD_NUMBER = re.compile(
+    r"[-+]?(\.inf|\.nan|0x[0-9a-f_]+|0b[01_]+|0o?[0-7_]+|[0-9][0-9_]*(:[0-5]?[0-9])+|[0-9][0-9_,]*(\.[0-9_]*)?(e[-+]?[0-9]+)?|\.[0-9_]+)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -35,7 +42,7 @@ class Problem:
     mend: str = ""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.message}" + (f"\n    {self.mend}" if self.mend else "")
+        return f"{self.file}:{self.line}: {self.message}" + (f" → {self.mend}" if self.mend else "")
 
 
 @dataclass(slots=True)
@@ -60,86 +67,121 @@ class Document:
 
 def load_yaml(source: Path | str, file: str | None = None) -> Document:
     """Read a YAML file or text; the document's `problems` has every mistake, its `value` what could be read."""
-    name = file or (str(source) if isinstance(source, Path) else "<text>")
-    document = Document(name, None)
-    try:
-        text = source.read_bytes().decode("utf-8") if isinstance(source, Path) else source
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        document.problems.append(Problem(name, 1, f"the file cannot be read: {reason}"))
-        return document
-    if len(text) > MOST_BYTES:
-        document.problems.append(Problem(name, 1, "the file is over 1 MiB", "Split it."))
+    document = Document(file or (str(source) if isinstance(source, Path) else "<text>"), None)
+    text = _text(source, document)
+    if text is None:
         return document
     try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            _check_event(event, document)
-        if document.problems:
+        _check_events(text, document)
+        if document.problems:  # what composing would choke on: depth, aliases
             return document
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        document.problems.append(Problem(name, mark.line + 1 if mark else 1, f"not YAML: {error.problem or error.context}"))
+        mark = error.problem_mark or error.context_mark
+        why = error.problem or error.context or "it cannot be parsed"
+        _add(document, mark.line + 1 if mark else 1, f"not YAML: {why}", "Mend the syntax.")
         return document
-    except (yaml.YAMLError, RecursionError) as error:
-        document.problems.append(Problem(name, 1, f"not YAML: {str(error).splitlines()[0]}"))
+    except (yaml.YAMLError, ValueError) as error:
+        _add(document, 1, f"not YAML: {str(error).splitlines()[0]}", "Mend the syntax.")
         return document
-    budget = iter(range(MOST_NODES))
-    document.value = _construct(node, (), document, budget) if node is not None else None
+    document.value = _construct(node, (), document) if node is not None else None
     return document
 
 
-def _check_event(event: Any, document: Document) -> None:
-    line = event.start_mark.line + 1
-    if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-        document.problems.append(Problem(document.file, line, "anchors and aliases are not allowed", "Write it out."))
-    elif getattr(event, "tag", None):
-        document.problems.append(Problem(document.file, line, f"the tag {event.tag} is not allowed", "Leave it out."))
+def _add(document: Document, line: int, message: str, mend: str) -> None:
+    document.problems.append(Problem(document.file, line, message, mend))
 
 
-def _construct(node: Any, path: tuple[str | int, ...], document: Document, budget: Iterator[int]) -> Any:
-    line = node.start_mark.line + 1
-    document.lines.setdefault(path, line)
-    if len(path) > MOST_DEPTH or next(budget, None) is None:
-        document.problems.append(Problem(document.file, line, "the document is too deep or too large"))
-        return None
+def _text(source: Path | str, document: Document) -> str | None:
+    if isinstance(source, str):
+        if len(source) > MOST_BYTES:
+            _add(document, 1, f"the file is over {MOST_BYTES // 1024} KiB", "Split it.")
+            return None
+        return source
+    try:
+        with source.open("rb") as stream:
+            content = stream.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            _add(document, 1, f"the file is over {MOST_BYTES // 1024} KiB", "Split it.")
+            return None
+        return content.decode("utf-8")
+    except OSError as error:
+        _add(document, 1, f"the file cannot be read: {error.strerror}", "Check that it is there and readable.")
+    except UnicodeDecodeError:
+        _add(document, 1, "the file is not UTF-8", "Save it as UTF-8.")
+    return None
+
+
+def _check_events(text: str, document: Document) -> None:
+    """Depth, size, anchors and tags, before anything recursive touches the text."""
+    depth = nodes = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        if isinstance(event, yaml.NodeEvent):
+            nodes += 1
+            if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
+                _add(document, line, "anchors and aliases are not allowed", "Write it out.")
+            elif isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag is not None:
+                _add(document, line, f"the tag {event.tag} is not allowed", "Leave it out.")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MOST_DEPTH or nodes > MOST_NODES:
+            _add(document, line, "the document is too deep or too large", f"At most {MOST_DEPTH} levels.")
+            return
+
+
+def _construct(node: yaml.Node, path: tuple[str | int, ...], document: Document) -> Any:
+    document.lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.SequenceNode):
-        return [_construct(item, (*path, index), document, budget) for index, item in enumerate(node.value)]
+        return [_construct(item, (*path, index), document) for index, item in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
         found: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-            at = key_node.start_mark.line + 1
+            line = key_node.start_mark.line + 1
+            key = _key(key_node, line, document)
             if key is None:
-                document.problems.append(Problem(document.file, at, "a key that is not a plain word"))
                 continue
             if key in found:
-                document.problems.append(
-                    Problem(document.file, at, f"the key `{key}` stands twice", f"It stands first in line {document.line((*path, key))}.")
-                )
+                first = document.line((*path, key))
+                _add(document, line, f"the key `{key}` stands twice", f"It stands first in line {first}; leave one.")
                 continue
-            document.lines[(*path, key)] = at
-            found[key] = _construct(value_node, (*path, key), document, budget)
+            document.lines[*path, key] = line
+            found[key] = _construct(value_node, (*path, key), document)
         return found
+    assert isinstance(node, yaml.ScalarNode)
     return _scalar(node, path, document)
 
 
-def _scalar(node: Any, path: tuple[str | int, ...], document: Document) -> Any:
-    text = node.value
+def _key(node: yaml.Node, line: int, document: Document) -> str | None:
+    if not isinstance(node, yaml.ScalarNode):
+        _add(document, line, "a key that is not a plain word", "Write `word: value`.")
+        return None
+    if node.style is None and node.value == "<<":
+        _add(document, line, "merging is not allowed", "Write it out.")
+        return None
+    if node.style is None and _AMBIGUOUS_WORD.fullmatch(node.value):
+        _add(document, line, f"the key `{node.value}` may be read as a truth value", "Quote it.")
+    return str(node.value)
+
+
+def _scalar(node: yaml.ScalarNode, path: tuple[str | int, ...], document: Document) -> Any:
+    text: str = node.value
     if node.style is not None:  # quoted, or a block
         return text
     if text in ("true", "false"):
         return text == "true"
     if text in ("null", "~", ""):
         return None
-    if _INTEGER.fullmatch(text) and len(text) <= 18:
+    if _INTEGER.fullmatch(text):
         return int(text)
     if _DECIMAL.fullmatch(text):
         return float(text)
-    if _AMBIGUOUS_WORD.fullmatch(text) or text.lower() in ("true", "false", "null"):
-        document.problems.append(
-            document.problem(path, f"`{text}` may be read as a truth value", "Write true, false, null or quote it.")
-        )
+    if _AMBIGUOUS_WORD.fullmatch(text):
+        mend = "Write true, false or null, or quote it."
+        document.problems.append(document.problem(path, f"`{text}` may be read as a truth value", mend))
     elif _ODD_NUMBER.fullmatch(text):
-        document.problems.append(document.problem(path, f"`{text}` is an odd way to write a number", "Write it plainly or quote it."))
+        mend = "Write it plainly, or quote it."
+        document.problems.append(document.problem(path, f"`{text}` is an odd way to write a number", mend))
     return text
