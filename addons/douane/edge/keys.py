@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from douane.core.tree import NoteInvalid, Signature, TreeHead, key_id, parse_note
 
 KEY_FILE = "register.key"
-PUBLIC_FILE = "register.pub"
+PUBLIC_FILE = "register-key.pub"
+"""Beside the CA certificate, for anyone to read and auditors to pin."""
 HEAD_FILE = "register.head"
 
 _ED25519 = b"\x01"
@@ -85,27 +86,31 @@ class SigningKeys:
 
 
 def load_or_create_keys(private_dir: Path) -> SigningKeys:
-    """The node's register key, made at first use; raises `KeysInvalid`.
-
-    One line in the C2SP form `PRIVATE+KEY+NAME+ID+KEY`, mode 0600. The public key beside it is what an auditor pins.
-    """
+    """The node's register key, made at first use, its public part put where anyone reads it; raises `KeysInvalid`."""
     path = private_dir / KEY_FILE
+    public_path = private_dir.parent / PUBLIC_FILE
     try:
         if not path.exists():
             _create(path)
+        keys = load_keys(private_dir)
+        public = f"{keys.verifying.text()}\n"
+        if not public_path.exists() or public_path.read_text() != public:
+            _write_durably(public_path, public.encode(), 0o644)
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeysInvalid(f"{path}: {error}") from error
+    return keys
+
+
+def load_keys(private_dir: Path) -> SigningKeys:
+    """The node's register key: one line in the C2SP form `PRIVATE+KEY+NAME+ID+KEY`, mode 0600; raises `KeysInvalid`."""
+    path = private_dir / KEY_FILE
+    try:
         if path.stat().st_mode & 0o077:
             raise KeysInvalid(f"{path}: others may read the signing key; set its mode to 0600")
         origin, private = _parse(path.read_text())
     except (OSError, ValueError) as error:
         raise KeysInvalid(f"{path}: {error}") from error
-    keys = SigningKeys(origin, private, private_dir / HEAD_FILE)
-    public_path = private_dir / PUBLIC_FILE
-    try:
-        if not public_path.exists():
-            _write_durably(public_path, f"{keys.verifying.text()}\n".encode(), 0o600)
-    except OSError as error:
-        raise KeysInvalid(f"{public_path}: {error}") from error
-    return keys
+    return SigningKeys(origin, private, private_dir / HEAD_FILE)
 
 
 def _create(path: Path) -> None:

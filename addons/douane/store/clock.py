@@ -54,7 +54,7 @@ class Clock:
         self._offset_us = self._shift_us = self.ledger_us = self.now_us = 0
 
     def resume(self, state: ClockState | None, last_ledger_us: int) -> None:
-        """Go on where an earlier process stopped: seamlessly if the machine ran on, else by the wall clock, not back."""
+        """Go on where an earlier process stopped: seamlessly if the machine ran on, else by the wall clock."""
         self._shift_us = state.shift_us if state else 0
         if state and state.boot_id and state.boot_id == self._boot_id:
             self._offset_us = state.offset_us

@@ -145,6 +145,7 @@ class Engine:
             settled, reserved = self.ledger.settled(agent, budget)
             body["cap_nano"] = integer(budget.cap_nano or 0)
             body["window_us"] = integer(budget.window_us)
+            body["ledger_us"] = self.clock.ledger_us
             body["settled_nano"] = integer(settled)
             body["reserved_nano"] = integer(reserved)
         if (reserve_nano or budget is not None) and (
@@ -183,11 +184,12 @@ class Engine:
         body["intent"] = call.seq
         body["tool"] = call.tool
         if call.reserve_nano or amount_nano:
-            cum_nano = self.ledger.settle(call.agent, call.reserve_nano, amount_nano, self.register.size)
+            cum_nano, ledger_us = self.ledger.settle(call.agent, call.reserve_nano, amount_nano, self.register.size)
             body["reserve_nano"] = call.reserve_nano
             body["charge_nano"] = amount_nano
             body["cum_nano"] = str(cum_nano)
-            body["ledger_us"] = self.clock.ledger_us
+            if amount_nano:
+                body["ledger_us"] = ledger_us
             if amount_nano > call.reserve_nano:
                 body["overrun_nano"] = amount_nano - call.reserve_nano
         if call.review_id is not None:
@@ -299,23 +301,24 @@ class Engine:
 
     def record_policy(self, digest: str, policy_text: str, by: str, difference: Sequence[str]) -> None:
         """Put a policy in force, its whole text kept."""
-        previous = self.connection.execute("SELECT value FROM fact WHERE name = 'policy'").fetchone()
+        previous = self.policy_in_force()
         data = policy_text.encode(errors="replace")
-        body = {
+        body: bodies.Body = {
             "digest": text(digest),
             "previous": previous and previous[0],
             "by": text(by),
             "changes": len(difference),
             "text_blake3": blake3(data).hexdigest(),
         }
-        seq, _ = self.append(Kind.POLICY, present(body), values=bodies.lines(difference))
-        self.connection.execute("INSERT OR REPLACE INTO policy VALUES (?, ?, ?)", (text(digest), data.decode(), seq))
-        self.connection.execute("INSERT OR REPLACE INTO fact VALUES ('policy', ?)", (text(digest),))
+        self.append(Kind.POLICY, present(body), values=bodies.lines(difference))
+        row = (body["text_blake3"], body["digest"], data.decode())
+        self.connection.execute("INSERT OR REPLACE INTO policy VALUES (?, ?, ?)", row)
+        self.connection.execute("INSERT OR REPLACE INTO fact VALUES ('policy', ?)", row[:1])
 
     def policy_in_force(self) -> tuple[str, str] | None:
         """Digest and text of the policy in force."""
         row = self.connection.execute(
-            "SELECT digest, text FROM policy WHERE digest = (SELECT value FROM fact WHERE name = 'policy')"
+            "SELECT digest, text FROM policy WHERE text_blake3 = (SELECT value FROM fact WHERE name = 'policy')"
         ).fetchone()
         return None if row is None else (row[0], row[1])
 

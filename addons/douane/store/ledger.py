@@ -84,8 +84,8 @@ class Ledger:
         balance = self._balances[agent]
         return balance.cum_nano - self._before[agent, budget.window_us], balance.reserved_nano
 
-    def settle(self, agent: str, reserved_nano: int, amount_nano: int, seq: int) -> int:
-        """Book a charge in place of its reservation; returns the agent's running total."""
+    def settle(self, agent: str, reserved_nano: int, amount_nano: int, seq: int) -> tuple[int, int]:
+        """Book a charge in place of its reservation; returns the agent's running total and the time it is dated."""
         balance = self._balances[agent]
         balance.reserved_nano -= reserved_nano
         balance.changed = True
@@ -93,7 +93,7 @@ class Ledger:
             balance.cum_nano += amount_nano
             balance.last_ts = max(self._now, balance.last_ts + 1)
             self._spends.append((agent, balance.last_ts, amount_nano, balance.cum_nano, seq))
-        return balance.cum_nano
+        return balance.cum_nano, balance.last_ts
 
     def flush(self) -> None:
         """Write the balances back; `StoreError` if any of them breaks its cap."""

@@ -18,7 +18,7 @@ from douane.store.clock import Clock, ClockState, boot_id, boot_us, wall_us
 from douane.store.interface import LogEntry, LogFilter, Review, Spend, StoreError
 from douane.store.reviews import COLUMNS, from_row
 
-MOST = 10_000
+MOST = 100_000
 """Rows of one answer."""
 
 

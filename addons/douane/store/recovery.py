@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,8 +34,8 @@ class Broken(StoreError):
 
 def connect(path: Path) -> sqlite3.Connection:
     """The one read-write connection: WAL, every commit synced, checkpoints bounded and otherwise made when idle."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # its WAL takes the mode over
     connection = sqlite3.connect(path, isolation_level=None, cached_statements=512, timeout=BUSY_MS / 1000)
-    path.chmod(0o600)
     for pragma in (
         "journal_mode = WAL",
         "synchronous = FULL",

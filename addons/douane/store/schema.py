@@ -64,9 +64,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE reviewer_session (
             token_hash TEXT PRIMARY KEY, reviewer TEXT NOT NULL, ends_us INTEGER NOT NULL
         ) STRICT, WITHOUT ROWID""",
-        """CREATE TABLE policy (
-            digest TEXT PRIMARY KEY, text TEXT NOT NULL, seq INTEGER NOT NULL
-        ) STRICT, WITHOUT ROWID""",
+        "CREATE TABLE policy (text_blake3 TEXT PRIMARY KEY, digest TEXT NOT NULL, text TEXT NOT NULL) STRICT",
         # Single values: the clock's shift, the boot it belongs to, the review version, whether there ever was an agent.
         "CREATE TABLE fact (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID",
         "CREATE TABLE migration (number INTEGER PRIMARY KEY, at_us INTEGER NOT NULL) STRICT",

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from support.register import Place, SetClock
+
+from douane.store.sqlite import SqliteStore
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+@pytest.fixture
+def clock(place: Place) -> SetClock:
+    return place.clock
+
+
+@pytest.fixture
+async def store(place: Place) -> AsyncIterator[SqliteStore]:
+    async with place.opened() as opened:
+        yield opened
