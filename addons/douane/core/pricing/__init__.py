@@ -1,0 +1,7 @@
+"""Prices: what a call may cost at worst, and what its usage did cost."""
+
+from douane.core.pricing.book import Plan, PriceBook
+from douane.core.pricing.meter import ResponseMeter
+from douane.core.pricing.row import OverlayPrice, PriceRow
+
+__all__ = ["OverlayPrice", "Plan", "PriceBook", "PriceRow", "ResponseMeter"]

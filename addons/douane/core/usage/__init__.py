@@ -1,0 +1,1 @@
+"""Measured quantities out of responses: one file per wire shape."""
