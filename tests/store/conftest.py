@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support.register import Place, SetClock
 
 from douane.store.sqlite import SqliteStore
+from support.register import Place, SetClock
 
 
 @pytest.fixture

@@ -5,6 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
+from douane.core.charge import Charge
+from douane.core.decision import Budget
+from douane.store.interface import Admitted, CapExceeded, MustWait, Result, Spend
+from douane.store.sqlite import SqliteStore
 from support.register import (
     DAY_US,
     Place,
@@ -15,11 +20,6 @@ from support.register import (
     records,
     until_settled,
 )
-
-from douane.core.charge import Charge
-from douane.core.decision import Budget
-from douane.store.interface import Admitted, CapExceeded, MustWait, Result, Spend
-from douane.store.sqlite import SqliteStore
 
 
 async def spend(store: SqliteStore, agent: str = "worker", window_us: int = DAY_US) -> tuple[int, int]:

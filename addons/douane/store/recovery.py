@@ -36,6 +36,15 @@ def connect(path: Path) -> sqlite3.Connection:
     """The one read-write connection: WAL, every commit synced, checkpoints bounded and otherwise made when idle."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # its WAL takes the mode over
     connection = sqlite3.connect(path, isolation_level=None, cached_statements=512, timeout=BUSY_MS / 1000)
+    try:
+        _configure(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _configure(connection: sqlite3.Connection) -> None:
     for pragma in (
         "journal_mode = WAL",
         "synchronous = FULL",
@@ -47,7 +56,6 @@ def connect(path: Path) -> sqlite3.Connection:
         "trusted_schema = OFF",
     ):
         connection.execute(f"PRAGMA {pragma}").fetchall()
-    return connection
 
 
 def open_engine(

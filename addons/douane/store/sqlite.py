@@ -15,7 +15,7 @@ from douane.core.decision import Budget
 from douane.core.record import Kind, integer, text
 from douane.core.review import ReviewState
 from douane.core.tree import TreeHead
-from douane.edge.keys import KeysInvalid, SigningKeys
+from douane.edge.keys import SigningKeys
 from douane.store import bodies, people
 from douane.store.clock import Clock, boot_id, boot_us, wall_us
 from douane.store.engine import Engine
@@ -65,6 +65,7 @@ class SqliteStore(Store):
         self._closed = False
         self._waiting: deque[Operation] = deque()
         self._tick = 0
+        self._signed_size = 0
         self._ticking: asyncio.TimerHandle | None = None
         self._riding: asyncio.TimerHandle | None = None
         self._floods = Floods(self._loop, self._record_refusal)
@@ -437,12 +438,11 @@ class SqliteStore(Store):
         note = self._keys.sign(tree_head)
         head = Head(seq, tip_hash, note)
 
-        def keep(engine: Engine) -> KeysInvalid | None:
-            last = self._keys.last_head()
-            if last is None or last[0].size <= tree_head.size:
+        def keep(engine: Engine) -> None:
+            if tree_head.size >= self._signed_size:
                 self._keys.remember_head(note)
+                self._signed_size = tree_head.size
             engine.keep_head(head, tree_head.size, text(reason))
-            return None
 
         await self._do(keep, needs_room=False)
         return head
