@@ -1,0 +1,1 @@
+"""The API, /v1: on a Unix socket in the private folder."""

@@ -1,0 +1,78 @@
+"""The API's client, for the commands and the console: plain HTTP over the node's Unix socket."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+
+class NodeNotRunning(Exception):
+    """No node answers on the socket."""
+
+
+class ApiError(Exception):
+    """The node refused a request."""
+
+    def __init__(self, status: int, code: str, message: str, body: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.body = body
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class ApiClient:
+    """Speaks to one node; safe to use from several threads."""
+
+    def __init__(self, socket_path: Path) -> None:
+        self._socket = socket_path
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        bearer: str | None = None,
+        basic: tuple[str, str] | None = None,
+        timeout_s: float = 30.0,
+    ) -> Any:
+        """The JSON of an answer; raises `ApiError`, `NodeNotRunning`, and `TimeoutError` where the outcome is unknown."""
+        headers = {"Content-Type": "application/json"}
+        if bearer is not None:
+            headers["Authorization"] = f"Bearer {bearer}"
+        elif basic is not None:
+            headers["Authorization"] = "Basic " + base64.b64encode(":".join(basic).encode()).decode()
+        connection = _UnixConnection(self._socket, timeout_s)
+        try:
+            try:
+                connection.connect()
+            except OSError as error:
+                raise NodeNotRunning(f"no node answers on {self._socket}; start one with `douane up`") from error
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            text = answer.read()
+        except (http.client.HTTPException, ConnectionError) as error:
+            raise TimeoutError("the node ended while it answered; what came of the request is not known") from error
+        finally:
+            connection.close()
+        found = json.loads(text) if text else None
+        if answer.status >= 400:
+            error_body = found if isinstance(found, dict) else {}
+            told = error_body.get("error", {})
+            raise ApiError(answer.status, told.get("code", "error"), told.get("message", text.decode("utf-8", "replace")), error_body)
+        return found

@@ -1,0 +1,81 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from douane.edge.home import Home
+
+home_option = click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="DOUANE_HOME",
+    default=Home.default,
+    show_default="~/.douane",
+    help="The folder with keys, store and API socket.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+class Address(click.ParamType):
+    """`HOST:PORT`."""
+
+    name = "HOST:PORT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        """Split an address."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^\s:]+):([0-9]{1,5})", value)
+        if match is None or int(match[2]) > 65535:
+            self.fail(f"{value!r} is not HOST:PORT", param, ctx)
+        return match[1].strip("[]"), int(match[2])
+
+
+class Route(click.ParamType):
+    """`HOST:PORT=HOST:PORT`."""
+
+    name = "HOST:PORT=HOST:PORT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int, str, int]:
+        """Split a route."""
+        if isinstance(value, tuple):
+            return value
+        one, equals, other = str(value).partition("=")
+        if not equals:
+            self.fail(f"{value!r} is not HOST:PORT=HOST:PORT", param, ctx)
+        return (*Address().convert(one, param, ctx), *Address().convert(other, param, ctx))
+
+
+def node_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a node: home, policy, address, routes, trusted CAs."""
+    for option in reversed(
+        (
+            home_option,
+            click.option(
+                "--policy",
+                "policy_dir",
+                type=click.Path(path_type=Path, file_okay=False, exists=True),
+                help="The policy's folder.  [default: HOME/policy, made from the shipped one]",
+            ),
+            click.option("--listen", type=Address(), default="127.0.0.1:8080", show_default=True, help="The proxy's address."),
+            click.option(
+                "--connect-to",
+                type=Route(),
+                multiple=True,
+                help="Dial HOST:PORT elsewhere, for private endpoints and tests; TLS name and policy still see the original.",
+            ),
+            click.option(
+                "--upstream-ca",
+                type=click.Path(path_type=Path, dir_okay=False, exists=True),
+                help="A PEM file of CAs to trust for providers, in place of the public ones.",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
