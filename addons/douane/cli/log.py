@@ -1,0 +1,103 @@
+"""`douane log`: the register, and one call's story."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from douane.cli.backend import Backend
+from douane.cli.options import home_option, json_option
+from douane.core.mask import printable
+from douane.core.money import format_usd
+
+
+@click.group(invoke_without_command=True)
+@click.option("--agent", help="Only records of this agent.")
+@click.option("--tool", help="Only records of this tool.")
+@click.option("--kind", help="Only records of this kind: intent, result, refusal, review, verdict, admin, policy, …")
+@click.option("--outcome", help="Only records with this outcome.")
+@click.option("--limit", default=50, show_default=True, help="How many, the newest.")
+@home_option
+@json_option
+@click.pass_context
+def log(
+    ctx: click.Context,
+    agent: str | None,
+    tool: str | None,
+    kind: str | None,
+    outcome: str | None,
+    limit: int,
+    home: Path,
+    as_json: bool,
+) -> None:
+    """List the register, newest last; `douane log show CALL` tells one call's story.
+
+    \b
+    Examples:
+      douane log --kind refusal --agent nightly
+      douane log show 0b1f…
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    wanted = {"agent": agent, "tool": tool, "kind": kind, "outcome": outcome, "limit": limit}
+    query = urlencode({name: value for name, value in wanted.items() if value is not None})
+    found = Backend(home).request("GET", f"/v1/log?{query}")["log"]
+    if as_json:
+        for entry in found:
+            click.echo(json.dumps(entry))
+        return
+    table = Table("seq", "time", "kind", "agent", "tool", "what", "call")
+    for entry in found:
+        record = entry["record"]
+        table.add_row(
+            str(entry["seq"]), _time(record), str(record.get("kind", "")), _plain(record.get("agent", "")),
+            _plain(record.get("tool", "")), _what(record), _plain(record.get("call_id", "")),
+        )  # fmt: skip
+    Console().print(table if found else "The register has no such record.")
+
+
+@log.command()
+@click.argument("call_id")
+@home_option
+@json_option
+def show(call_id: str, home: Path, as_json: bool) -> None:
+    """Tell one call's story, from its review or intent to its result."""
+    found = Backend(home).request("GET", f"/v1/calls/{call_id}")["log"]
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    console = Console(highlight=False)
+    for entry in found:
+        record = entry["record"]
+        console.print(f"[bold]{_time(record)}  {record.get('kind')}[/bold]  {_what(record)}  [dim]#{entry['seq']}[/dim]")
+        for name, value in {**record, **entry["values"]}.items():
+            if name not in ("kind", "prev", "seq", "ts", "values", "v"):
+                console.print(f"    {_plain(name)}: {_plain(value)}")
+
+
+def _time(record: dict[str, Any]) -> str:
+    at_us = record.get("ts_us", record.get("ts", record.get("time_us", 0)))
+    moment = datetime.datetime.fromtimestamp(int(at_us) / 1e6, datetime.UTC)
+    return moment.isoformat(sep=" ", timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _what(record: dict[str, Any]) -> str:
+    parts = []
+    for name in ("effect", "outcome", "code", "status", "action", "event", "reviewer", "rule"):
+        if record.get(name) is not None:
+            parts.append(_plain(record[name]))
+    if record.get("charge_nano"):
+        parts.append(format_usd(record["charge_nano"]))
+    return " · ".join(parts)
+
+
+def _plain(value: Any) -> str:
+    return escape(printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))

@@ -1,0 +1,71 @@
+"""`douane reviewer`: the people who decide."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from douane.cli.backend import Backend
+from douane.cli.options import home_option, json_option
+
+
+@click.group()
+def reviewer() -> None:
+    """Add, list and remove the people who decide."""
+
+
+@reviewer.command()
+@click.argument("name")
+@home_option
+@json_option
+def add(name: str, home: Path, as_json: bool) -> None:
+    """Register a reviewer and print their secret and a login link, both shown only now.
+
+    \b
+    Example:
+      douane reviewer add rita
+    """
+    made = Backend(home).request("POST", "/v1/reviewers", {"name": name})
+    if as_json:
+        click.echo(json.dumps(made))
+        return
+    click.echo(f"reviewer  {name}")
+    click.echo(f"secret    {made['secret']}")
+    click.echo(f"link      CONSOLE/login?link={made['link']}   (logs in once; CONSOLE is the console's address)")
+
+
+@reviewer.command("list")
+@home_option
+@json_option
+def list_(home: Path, as_json: bool) -> None:
+    """List the reviewers."""
+    found = Backend(home).request("GET", "/v1/reviewers")["reviewers"]
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    table = Table("reviewer")
+    for row in found:
+        table.add_row(row["name"])
+    Console().print(table if found else "There is no reviewer yet: douane reviewer add NAME")
+
+
+@reviewer.command()
+@click.argument("name")
+@home_option
+def link(name: str, home: Path) -> None:
+    """Print a further login link of a reviewer; it logs in once."""
+    made = Backend(home).request("POST", f"/v1/reviewers/{name}/link")
+    click.echo(f"CONSOLE/login?link={made['link']}")
+
+
+@reviewer.command()
+@click.argument("name")
+@home_option
+def remove(name: str, home: Path) -> None:
+    """End a reviewer and all sessions of theirs."""
+    Backend(home).request("DELETE", f"/v1/reviewers/{name}")
+    click.echo(f"{name} is removed")
