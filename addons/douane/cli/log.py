@@ -55,6 +55,8 @@ def log(
             click.echo(json.dumps(entry))
         return
     table = Table("seq", "time", "kind", "agent", "tool", "what", "call")
+    for column in (table.columns[1], table.columns[6]):
+        column.no_wrap = True
     for entry in found:
         record = entry["record"]
         table.add_row(
@@ -84,9 +86,8 @@ def show(call_id: str, home: Path, as_json: bool) -> None:
 
 
 def _time(record: dict[str, Any]) -> str:
-    at_us = record.get("ts_us", record.get("ts", record.get("time_us", 0)))
-    moment = datetime.datetime.fromtimestamp(int(at_us) / 1e6, datetime.UTC)
-    return moment.isoformat(sep=" ", timespec="milliseconds").replace("+00:00", "Z")
+    moment = datetime.datetime.fromtimestamp(int(record["at_us"]) / 1e6, datetime.UTC)
+    return moment.strftime("%m-%d %H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
 def _what(record: dict[str, Any]) -> str:

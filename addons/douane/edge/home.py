@@ -52,8 +52,11 @@ class Home:
     def prepare(cls, path: Path) -> Home:
         """Make the folders or check their modes; raises `HomeError`."""
         home = cls(path.expanduser().absolute())
+        os.umask(0o077)  # what this process writes is its own; the CA certificate is opened up by name
         try:
-            home.root.mkdir(parents=True, exist_ok=True, mode=0o755)
+            if not home.root.exists():
+                home.root.mkdir(parents=True)
+                home.root.chmod(0o755)
             for folder in (home.private, home.ca_dir):
                 folder.mkdir(exist_ok=True, mode=0o700)
                 _check(folder)

@@ -182,7 +182,7 @@ class Interlock:
         }
         address = server.address
         if address is None or not any(_same(address, destination) for destination in wanted):
-            server.error = "no decision leads there"
+            server.error = refusals.NO_DECISION_MARK
 
 
 def _same(address: tuple[str, int], destination: tuple[str, int]) -> bool:

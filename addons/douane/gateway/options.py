@@ -43,8 +43,6 @@ class LockedOptions:
             **LOCKED,
             "confdir": str(confdir),
             "ssl_verify_upstream_trusted_ca": str(upstream_ca) if upstream_ca else None,
-            "tls_version_server_min": "TLS1_2",
-            "tls_version_client_min": "TLS1_2",
         }
         self._set = False
 

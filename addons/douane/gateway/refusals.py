@@ -24,6 +24,9 @@ FAILED_INSIDE = Refusal(
 FAILED_INSIDE_MARK = "douane failed inside"
 """Marks a server connection that was refused because a hook failed."""
 
+NO_DECISION_MARK = "no decision leads there"
+"""Marks a server connection that no admitted call asked for."""
+
 
 def header_value(text: str) -> str:
     """A header value without control characters and non-ASCII."""
@@ -90,3 +93,11 @@ def proxy_authentication_required() -> http.Response:
         b'as `douane agent add` printed it."}',
         {"Content-Type": "application/json", "Proxy-Authenticate": 'Basic realm="douane"', "x-should-retry": "false"},
     )
+
+
+def upstream_failed(status: int) -> http.Response:
+    """The response where the provider could not be reached, or its answer was cut or malformed: not a refusal."""
+    message = "Douane let the call pass, but the provider could not be reached, or its answer was cut or malformed."
+    error = {"type": "upstream_failed", "code": "upstream_failed", "message": message}
+    content = orjson.dumps({"type": "error", "message": message, "error": error, "detail": message})
+    return http.Response.make(status, content, {"Content-Type": "application/json"})

@@ -35,19 +35,14 @@ _REASONS = {
 
 def error_page(status: int, message: str = "") -> bytes:
     """An error response as bytes: a refusal where the call was refused, a gateway error where the provider failed."""
-    if refusals.FAILED_INSIDE_MARK in message or "no decision leads there" in message:
-        refusal, status = refusals.FAILED_INSIDE, 503
+    if refusals.FAILED_INSIDE_MARK in message or refusals.NO_DECISION_MARK in message:
+        response = refusals.response(refusals.FAILED_INSIDE, "", None)
     elif status in _REASONS:
-        refusal = Refusal(*_REASONS[status])
+        response = refusals.response(Refusal(*_REASONS[status]), "", None)
+        response.status_code = status
     else:
-        refusal = Refusal(
-            ReasonCode.NOT_READY, "The provider could not be reached, or its answer was cut or malformed."
-        )
-    response = refusals.response(refusal, "", None)
-    response.status_code = status
-    response.reason = status_codes.RESPONSES.get(status, "")
-    if status == 502:
-        del response.headers["x-should-retry"]
+        response = refusals.upstream_failed(status)
+    response.reason = status_codes.RESPONSES.get(response.status_code, "")
     response.headers["Connection"] = "close"
     return http1.assemble_response(response)
 
