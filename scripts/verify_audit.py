@@ -30,7 +30,7 @@ MAX_RECORD_BYTES = 65_535
 MAX_VALUE_LINE_BYTES = 4 << 20
 MAX_INTEGER = 2**53 - 1
 KINDS = frozenset(
-    (  # fmt: skip
+    (
         "genesis",
         "boot",
         "admin",
@@ -60,7 +60,7 @@ class Incomplete(Exception):
     """Something that is needed to verify is not there."""
 
 
-# BLAKE3 (the library if it is there, else by the specification) ---------------------------------------------------------
+# BLAKE3 (the library if it is there, else by the specification)
 
 _IV = (0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19)
 _PERMUTATION = (2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8)
@@ -166,7 +166,7 @@ except ImportError:
     Blake3 = SlowBlake3  # type: ignore[assignment, misc]
 
 
-# Ed25519 (RFC 8032 § 5.1.7) ----------------------------------------------------------------------------------------------
+# Ed25519 (RFC 8032 § 5.1.7)
 
 _P = 2**255 - 19
 _L = 2**252 + 27742317777372353535851937790883648493
@@ -224,7 +224,7 @@ def ed25519_verifies(public: bytes, message: bytes, signature: bytes) -> bool:
     return not (left[0] * right[2] - right[0] * left[2]) % _P and not (left[1] * right[2] - right[1] * left[2]) % _P
 
 
-# Keys and heads (C2SP signed-note, tlog-checkpoint) ----------------------------------------------------------------------
+# Keys and heads (C2SP signed-note, tlog-checkpoint)
 
 
 def _base64(text: str) -> bytes:
@@ -294,23 +294,27 @@ def parse_heads(text: str, where: str) -> list[SignedHead]:
         if not lines[at]:
             at += 1
             continue
-        try:
-            origin, size, root, gap = lines[at : at + 4]
-            if gap or not (size.isascii() and size.isdecimal()) or len(size) > 19:
-                raise ValueError("not a head")
-            at += 4
-            signatures = []
-            while at < len(lines) and lines[at].startswith("— "):
-                name, _, encoded = lines[at][2:].partition(" ")
-                signatures.append((name, _base64(encoded)))
-                at += 1
-            raw = _base64(root)
-            if len(raw) != 32 or not signatures:
-                raise ValueError("not a head")
-            heads.append(SignedHead(origin, int(size), raw, tuple(signatures)))
-        except ValueError:
-            raise Tampered(f"{where}, line {at + 1}: not a signed head") from None
+        end = at + 4
+        while end < len(lines) and lines[end].startswith("— "):
+            end += 1
+        head = _head(lines[at:end])
+        if head is None:
+            raise Tampered(f"{where}, line {at + 1}: not a signed head")
+        heads.append(head)
+        at = end
     return heads
+
+
+def _head(lines: list[str]) -> SignedHead | None:
+    if len(lines) < 5 or lines[3] or not (lines[1].isascii() and lines[1].isdecimal()) or len(lines[1]) > 18:
+        return None
+    try:
+        root = _base64(lines[2])
+        signed = [line[2:].partition(" ") for line in lines[4:]]
+        signatures = tuple((name, _base64(encoded)) for name, _, encoded in signed)
+    except ValueError:
+        return None
+    return SignedHead(lines[0], int(lines[1]), root, signatures) if len(root) == 32 else None
 
 
 class Tree:
@@ -340,7 +344,7 @@ class Tree:
         return node
 
 
-# Records -----------------------------------------------------------------------------------------------------------------
+# Records
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -496,7 +500,7 @@ class Story:
         self.reviews[record["review_id"]] = "expired"
 
 
-# The bundle --------------------------------------------------------------------------------------------------------------
+# The bundle
 
 
 class Progress:
@@ -520,29 +524,39 @@ class Progress:
             sys.stderr.write("\r\x1b[K")
 
 
+def read_lines(path: Path, limit: int) -> Iterator[bytes]:
+    """Lines of a file; `Tampered` for one that is cut short or longer than it can be."""
+    number = 0
+    with path.open("rb") as file:
+        while line := file.readline(limit + 2):
+            if not line.endswith(b"\n"):
+                raise Tampered(f"{path.name}: record {number} is cut short or too long")
+            yield line[:-1]
+            number += 1
+
+
 class Values:
     """The values beside the register, read in step with the records that commit to them."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("rb") if path.exists() else None
+        self._lines = read_lines(path, MAX_VALUE_LINE_BYTES) if path.exists() else iter(())
         self._line = 0
         self._next = self._read()
         self.matched = self.absent = 0
 
     def _read(self) -> tuple[int, str, bytes, bytes] | None:
-        if self._file is None:
-            return None
-        line = self._file.readline(MAX_VALUE_LINE_BYTES)
-        if not line:
+        line = next(self._lines, None)
+        if line is None:
             return None
         self._line += 1
         try:
-            seq, name, salt, value = json.loads(line)
-            if type(seq) is not int or type(name) is not str:
-                raise ValueError("not a value")
-            return seq, name, bytes.fromhex(salt), value.encode()
-        except (ValueError, TypeError, AttributeError, RecursionError):
-            raise Tampered(f"values.jsonl, line {self._line}: not a value") from None
+            members = json.loads(line)
+            seq, name, salt = members["seq"], members["name"], bytes.fromhex(members["salt"])
+            if type(seq) is int and type(name) is str and len(members) == 4:
+                return seq, name, salt, members["value"].encode()
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            pass
+        raise Tampered(f"values.jsonl, line {self._line}: not a value")
 
     def check(self, record: dict[str, Any]) -> None:
         """Check the values that a record commits to, as far as they are there."""
@@ -553,7 +567,7 @@ class Values:
         while self._next is not None and self._next[0] <= record["seq"]:
             seq, name, salt, value = self._next
             if seq != record["seq"] or name not in committed or name in found:
-                raise Tampered(f"values.jsonl, line {self._line}: no record commits to this value ({name} of {seq})")
+                raise Tampered(f"values.jsonl, line {self._line}: record {seq} does not commit to this {name}")
             if len(salt) != 32 or Blake3.keyed(value, salt) != committed[name]:
                 raise Tampered(f"record {seq}: its {name} in values.jsonl were changed, or their salt")
             found.add(name)
@@ -565,8 +579,6 @@ class Values:
         """Nothing may be left over."""
         if self._next is not None:
             raise Tampered(f"values.jsonl, line {self._line}: a value of record {self._next[0]}, which is not there")
-        if self._file is not None:
-            self._file.close()
 
 
 @dataclass
@@ -581,17 +593,6 @@ class Verification:
     heads: int = 0
     policies: int = 0
     missing: list[str] = field(default_factory=list)
-
-
-def read_lines(path: Path) -> Iterator[bytes]:
-    """Records as bytes; `Tampered` for a line that no record can be."""
-    with path.open("rb") as file:
-        number = 0
-        while line := file.readline(MAX_RECORD_BYTES + 2):
-            if not line.endswith(b"\n"):
-                raise Tampered(f"record {number} is cut short or too long")
-            yield line[:-1]
-            number += 1
 
 
 def verify(bundle: Path, key: Key, kept: list[SignedHead], quiet: bool) -> Verification:
@@ -611,7 +612,7 @@ def verify(bundle: Path, key: Key, kept: list[SignedHead], quiet: bool) -> Verif
     read = 0
     good_until = 0
     policies: dict[str, int] = {}
-    for number, data in enumerate(read_lines(records_path)):
+    for number, data in enumerate(read_lines(records_path, MAX_RECORD_BYTES)):
         record = parse_record(data, number)
         _check_place(record, number, previous)
         previous = Blake3.derived(data, CHAIN_CONTEXT)
@@ -628,12 +629,12 @@ def verify(bundle: Path, key: Key, kept: list[SignedHead], quiet: bool) -> Verif
         progress.show(read)
     progress.end()
     done.records, done.covered = tree.size, good_until
-    done.values.end()
     if beyond := [size for size in wanted if size > tree.size]:
         raise Tampered(
             f"records {tree.size} to {max(beyond) - 1} were cut off: a head over {max(beyond)} records was signed, "
             f"the last record here is {tree.size - 1}"
         )
+    done.values.end()
     _check_policies(bundle, policies, done)
     return done
 
@@ -681,7 +682,7 @@ def _check_policies(bundle: Path, policies: dict[str, int], done: Verification) 
             done.policies += 1
 
 
-# What is said ------------------------------------------------------------------------------------------------------------
+# What is said
 
 
 def _time(us: int) -> str:
