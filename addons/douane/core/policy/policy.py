@@ -1,223 +1,199 @@
-"""What is allowed, told, held and denied, and how much an agent may spend and take.
+"""What is allowed, told, held and denied.
 
-Of all matching rules deny > hold > notify > allow; their order in the file does not matter. A rule never makes a call
-freer than its tier's effect, except an `allow` that names the tool exactly.
+Of all matching rules deny > hold > notify > allow; their order in the file does not matter, not even for which of
+several equal rules is named: the first by name, with the shortest wait and expiry of all. No rule makes a call freer
+than its tier does, but for an `allow` that names the tool exactly.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal
 
 from douane.core.decision import Budget, Decision, Effect, Facts, Limits
-from douane.core.policy.condition import Condition, NotEvaluable
-from douane.core.tool import Tier
+from douane.core.destination import plain
+from douane.core.policy.allotment import BudgetRule, LimitRule, budget_of, limits_of
+from douane.core.policy.rule import Rule
+from douane.core.tool import Nature, Tier
 
-_RANK = {Effect.ALLOW: 0, Effect.NOTIFY: 1, Effect.HOLD: 2, Effect.DENY: 3}
+MOST_REMEMBERED = 4_096
+"""Kinds of calls whose rules are kept in mind: an agent can make up names of tools."""
 
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+RANK = {Effect.ALLOW: 0, Effect.NOTIFY: 1, Effect.HOLD: 2, Effect.DENY: 3}
 
-@dataclass(frozen=True, slots=True)
-class Selectors:
-    """What a rule is about; an empty selector selects all."""
-
-    tools: frozenset[str] = frozenset()
-    tool_prefixes: tuple[str, ...] = ()
-    """`stripe.` for `stripe.*`."""
-    tiers: frozenset[str] = frozenset()
-    natures: frozenset[str] = frozenset()
-    agents: frozenset[str] = frozenset()
-    labels: tuple[tuple[str, str], ...] = ()
-    hosts: frozenset[str] = frozenset()
-    methods: frozenset[str] = frozenset()
-
-    def select(self, facts: Facts) -> bool:
-        """Whether a call is what the rule is about."""
-        if (self.tools or self.tool_prefixes) and not (
-            facts.tool in self.tools or facts.tool.startswith(self.tool_prefixes)
-        ):
-            return False
-        return (
-            (not self.tiers or facts.tier.value in self.tiers)
-            and (not self.natures or facts.nature.value in self.natures)
-            and (not self.agents or facts.agent in self.agents)
-            and (not self.hosts or facts.host in self.hosts)
-            and (not self.methods or facts.method in self.methods)
-            and all(facts.labels.get(name) == value for name, value in self.labels)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One rule, compiled."""
-
-    name: str
-    effect: Effect
-    selectors: Selectors
-    condition: Condition | None
-    reason: str
-    reason_codes: tuple[str, ...]
-    wait_us: int | None = None
-    expires_us: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetRule:
-    """A cap for all agents, for agents with labels, or for agents by name."""
-
-    budget: Budget
-    agents: frozenset[str] = frozenset()
-    labels: tuple[tuple[str, str], ...] = ()
-
-    def rank(self, agent: str, labels: Mapping[str, str]) -> int:
-        """2 by name, 1 by label, 0 for all, -1 where the rule is about others."""
-        if self.agents:
-            return 2 if agent in self.agents else -1
-        if self.labels:
-            return 1 if all(labels.get(name) == value for name, value in self.labels) else -1
-        return 0
-
-
-@dataclass(frozen=True, slots=True)
-class LimitRule:
-    """Limits for all agents, or for some by name."""
-
-    limits: Limits
-    agents: frozenset[str] = frozenset()
-
+UNEVALUABLE_CODE = "condition_unevaluable"
+UNMAPPED_CODE = "host_unmapped"
+TIER_CODES = {tier: f"tool_{tier.value}" for tier in Tier}
 
 _TIER_REASON = {
-    Tier.REVERSIBLE: "the tool is reversible",
-    Tier.VISIBLE: "the tool is visible or expensive, and can be undone",
-    Tier.IRREVERSIBLE: "the tool is irreversible",
+    Tier.REVERSIBLE: "The tool is reversible and cheap.",
+    Tier.VISIBLE: "The tool is reversible, but expensive or visible.",
+    Tier.IRREVERSIBLE: "The tool is irreversible.",
 }
+_UNMAPPED_REASON = "The catalog does not know the host."
+_UNEVALUABLE_REASON = "The rule's condition has no answer for this call, which counts on the safe side."
 
 
-@dataclass(frozen=True)
-class Policy:
-    """A policy in force."""
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything in a policy but its rules."""
 
-    digest: str
-    rules: tuple[Rule, ...]
-    tiers: Mapping[Tier, Effect]
-    unmapped: Literal["default", "hold", "deny"]
-    mode: Literal["enforce", "report"]
-    on_unpriced: Literal["deny", "assume"]
-    unpriced_assumed_nano: int
-    budgets: tuple[BudgetRule, ...]
-    limit_rules: tuple[LimitRule, ...]
-    wait_us: int
-    expires_us: int
+    mode: Literal["enforce", "report"] = "enforce"
+    tiers: tuple[tuple[Tier, Effect], ...] = (
+        (Tier.REVERSIBLE, Effect.ALLOW),
+        (Tier.VISIBLE, Effect.ALLOW),
+        (Tier.IRREVERSIBLE, Effect.HOLD),
+    )
+    unmapped: Literal["default", "hold", "deny"] = "default"
+    hold_wait_us: int = 12_000_000
+    expires_us: int = 86_400_000_000
+    on_unpriced: Literal["deny", "assume"] = "deny"
+    unpriced_assumed_nano: int = 1_000_000_000
+    budgets: tuple[BudgetRule, ...] = ()
+    limits: tuple[LimitRule, ...] = ()
     private_destinations: Literal["listed", "allow"] = "listed"
     private_hosts: frozenset[tuple[str, int | None]] = frozenset()
-    private_networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
-    _by_tool: dict[str, list[Rule]] = field(default_factory=dict, init=False, repr=False)
-    _others: list[Rule] = field(default_factory=list, init=False, repr=False)
+    private_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    rates: tuple[tuple[str, str], ...] = ()
+    """Currency → dollars for one, as written; compiled into the conditions."""
 
-    def __post_init__(self) -> None:
-        for rule in self.rules:
-            if rule.selectors.tools and not rule.selectors.tool_prefixes:
-                for tool in rule.selectors.tools:
-                    self._by_tool.setdefault(tool, []).append(rule)
-            else:
-                self._others.append(rule)
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """The rules about one kind of call, by effect, each in order of name."""
+
+    raising: tuple[tuple[Rule, ...], ...]
+    """Those that deny, those that hold, those that notify."""
+    allowing: tuple[Rule, ...]
+
+
+class Policy:
+    """A policy in force: immutable, but for what it remembers."""
+
+    def __init__(self, digest: str, settings: Settings, rules: Sequence[Rule]) -> None:
+        self.digest = digest
+        self.settings = settings
+        self.rules = tuple(sorted(rules, key=lambda rule: rule.name))
+        self.mode = settings.mode
+        self.on_unpriced = settings.on_unpriced
+        self.unpriced_assumed_nano = settings.unpriced_assumed_nano
+        tiers = dict(settings.tiers)
+        self._by_tier = {tier: self._default(tier, tiers[tier]) for tier in Tier}
+        self._unmapped = {effect: self._default(None, effect) for effect in Effect}
+        self._about: dict[tuple[str, Tier, Nature], _About | None] = {}
 
     def decide(self, facts: Facts) -> Decision:
-        """What becomes of a call; never raises for anything an agent sent."""
-        floor, floor_rule, floor_reason = self._floor(facts)
+        """What becomes of a call; never raises for anything that an agent sent."""
+        floor = self._by_tier[facts.tier] if facts.mapped else self._unknown_host(facts)
+        about = self._rules_about(facts.tool, facts.tier, facts.nature)
+        if about is None:
+            return floor
         unevaluable: list[str] = []
-        best: Rule | None = None
-        allow: Rule | None = None
-        for rules in (self._by_tool.get(facts.tool, ()), self._others):
-            for rule in rules:
-                if not rule.selectors.select(facts):
-                    continue
-                if rule.condition is not None and not self._true(rule, facts, unevaluable):
-                    continue
-                if rule.effect is Effect.ALLOW:
-                    if facts.tool in rule.selectors.tools:
-                        allow = allow or rule
-                elif best is None or _RANK[rule.effect] > _RANK[best.effect]:
-                    best = rule
-        if allow is not None and self._may_lower(facts):
-            floor, floor_rule, floor_reason = Effect.ALLOW, allow.name, allow.reason
-        if best is not None and _RANK[best.effect] >= _RANK[floor]:
-            effect, name, reason, codes = best.effect, best.name, best.reason, best.reason_codes
-        else:
-            effect, name, reason, best = floor, floor_rule, floor_reason, None
-            codes = (f"tool_{facts.tier.value}",) if floor is not Effect.ALLOW else ()
-        return Decision(
-            effect=effect,
-            rule=name,
-            reason_codes=codes,
-            reason=reason,
-            enforced=self.mode == "enforce" or effect in (Effect.ALLOW, Effect.NOTIFY),
+        found: list[Rule] = []
+        for rules in about.raising:
+            found = [rule for rule in rules if rule.matches(facts, unevaluable)]
+            if found:
+                break
+        lowered = False
+        if floor.effect is not Effect.ALLOW and (not found or RANK[found[0].effect] < RANK[floor.effect]):
+            for rule in about.allowing:
+                if rule.matches(facts, unevaluable):
+                    floor, lowered = self._decision(Effect.ALLOW, rule.name, (), rule.reason), True
+                    break
+        if not found or RANK[found[0].effect] < RANK[floor.effect]:
+            return replace(floor, unevaluable=tuple(unevaluable)) if unevaluable else floor
+        return self._by_rules(found, None if lowered else floor, unevaluable)
+
+    def _rules_about(self, tool: str, tier: Tier, nature: Nature) -> _About | None:
+        key = (tool, tier, nature)
+        try:
+            return self._about[key]
+        except KeyError:
+            pass
+        rules = [rule for rule in self.rules if rule.is_about(tool, tier, nature)]
+        about = None
+        if rules:
+            by_effect = {effect: tuple(rule for rule in rules if rule.effect is effect) for effect in Effect}
+            about = _About(
+                (by_effect[Effect.DENY], by_effect[Effect.HOLD], by_effect[Effect.NOTIFY]), by_effect[Effect.ALLOW]
+            )
+        if len(self._about) >= MOST_REMEMBERED:
+            self._about.clear()
+        self._about[key] = about
+        return about
+
+    def _by_rules(self, found: Sequence[Rule], floor: Decision | None, unevaluable: Sequence[str]) -> Decision:
+        """The decision of equal rules; the tier's own reason is added where it would have decided the same."""
+        first = found[0]
+        codes = [code for rule in found for code in rule.reason_codes]
+        if floor is not None and floor.effect is first.effect:
+            codes += floor.reason_codes
+        reason = first.reason
+        if any(rule.name in unevaluable for rule in found):
+            codes.append(UNEVALUABLE_CODE)
+        if first.name in unevaluable:
+            reason = f"{reason} {_UNEVALUABLE_REASON}"
+        waits = [rule.wait_us for rule in found if rule.wait_us is not None]
+        expiries = [rule.expires_us for rule in found if rule.expires_us is not None]
+        return replace(
+            self._decision(first.effect, first.name, tuple(dict.fromkeys(codes)), reason),
             unevaluable=tuple(unevaluable),
-            hold_wait_us=best.wait_us if best is not None and best.wait_us is not None else self.wait_us,
-            expires_us=best.expires_us if best is not None and best.expires_us is not None else self.expires_us,
+            hold_wait_us=min(waits, default=self.settings.hold_wait_us),
+            expires_us=min(expiries, default=self.settings.expires_us),
         )
 
-    def _floor(self, facts: Facts) -> tuple[Effect, str, str]:
-        """The effect of the tier, or of the preset for hosts that the catalog does not know."""
-        if not facts.mapped and self.unmapped != "default":
-            effect = Effect.HOLD if self.unmapped == "hold" else Effect.DENY
-            return effect, f"unmapped.{self.unmapped}", "the catalog does not know the host"
-        return self.tiers[facts.tier], f"tier.{facts.tier.value}", _TIER_REASON[facts.tier]
+    def _decision(self, effect: Effect, rule: str, codes: tuple[str, ...], reason: str) -> Decision:
+        return Decision(
+            effect=effect,
+            rule=rule,
+            reason_codes=codes,
+            reason=reason,
+            enforced=self.mode == "enforce" or RANK[effect] < RANK[Effect.HOLD],
+            hold_wait_us=self.settings.hold_wait_us,
+            expires_us=self.settings.expires_us,
+        )
 
-    def _may_lower(self, facts: Facts) -> bool:
-        return facts.mapped or self.unmapped == "default"
+    def _default(self, tier: Tier | None, effect: Effect) -> Decision:
+        """What becomes of a call that no rule is about; without a tier: on a host that the catalog does not know."""
+        quiet = effect is Effect.ALLOW
+        if tier is None:
+            codes = () if quiet else (UNMAPPED_CODE,)
+            return self._decision(effect, f"unmapped.{self.settings.unmapped}", codes, _UNMAPPED_REASON)
+        return self._decision(effect, f"tier.{tier.value}", () if quiet else (TIER_CODES[tier],), _TIER_REASON[tier])
 
-    def _true(self, rule: Rule, facts: Facts, unevaluable: list[str]) -> bool:
-        assert rule.condition is not None
-        try:
-            return rule.condition.holds(facts)
-        except NotEvaluable:
-            unevaluable.append(rule.name)
-            return rule.effect is not Effect.ALLOW
+    def _unknown_host(self, facts: Facts) -> Decision:
+        """The `unmapped` preset, or the effect of the tier that the catalog guessed, whichever is less free."""
+        tiers = self._by_tier
+        match self.settings.unmapped:
+            case "deny":
+                effect = Effect.DENY
+            case "hold":
+                effect = Effect.HOLD
+            case _ if facts.method in SAFE_METHODS:
+                effect = tiers[Tier.REVERSIBLE].effect
+            case _ if facts.method == "DELETE":
+                effect = max(Effect.HOLD, tiers[Tier.IRREVERSIBLE].effect, key=RANK.__getitem__)
+            case _:
+                effect = tiers[Tier.VISIBLE].effect
+        return self._unmapped[max(effect, tiers[facts.tier].effect, key=RANK.__getitem__)]
 
     def budget(self, agent: str, labels: Mapping[str, str], agent_cap_nano: int | None) -> Budget:
-        """The budget in force for an agent: by name before by label before the agent's own before the one for all.
+        """The budget in force for an agent."""
+        return budget_of(self.settings.budgets, agent, labels, agent_cap_nano)
 
-        Of several by label the smallest cap counts.
-        """
-        found: tuple[int, BudgetRule] | None = None
-        for rule in self.budgets:
-            rank = rule.rank(agent, labels)
-            if rank >= 0 and (found is None or (rank, -_size(rule.budget)) > (found[0], -_size(found[1].budget))):
-                found = rank, rule
-        if found is None:
-            return Budget(agent_cap_nano, source="agent") if agent_cap_nano is not None else Budget(None, source="none")
-        budget = found[1].budget
-        if found[0] == 0 and agent_cap_nano is not None:
-            return Budget(agent_cap_nano, budget.window_us, budget.wait_us, "agent")
-        return budget
-
-    def limits(self, agent: str, labels: Mapping[str, str]) -> Limits:  # noqa: ARG002 - limits by label may come
+    def limits(self, agent: str, labels: Mapping[str, str]) -> Limits:
         """What an agent may take at a time."""
-        general = Limits()
-        for rule in self.limit_rules:
-            if agent in rule.agents:
-                return rule.limits
-            if not rule.agents:
-                general = rule.limits
-        return general
+        return limits_of(self.settings.limits, agent, labels)
 
-    def destination_listed(
-        self, host: str, port: int, address: ipaddress.IPv4Address | ipaddress.IPv6Address
-    ) -> bool:
+    def destination_listed(self, host: str, port: int, address: IPv4Address | IPv6Address) -> bool:
         """Whether agents may reach a private address."""
-        if self.private_destinations == "allow":
+        settings = self.settings
+        if settings.private_destinations == "allow":
             return True
-        if (host, port) in self.private_hosts or (host, None) in self.private_hosts:
+        if (host, port) in settings.private_hosts or (host, None) in settings.private_hosts:
             return True
-        return any(address.version == net.version and address in net for net in self.private_networks)
-
-
-def _size(budget: Budget) -> float:
-    return float("inf") if budget.cap_nano is None else budget.cap_nano
-
-
-def rules_about(rules: Sequence[Rule], tool: str) -> list[Rule]:
-    """The rules whose selectors name a tool or its provider."""
-    return [r for r in rules if tool in r.selectors.tools or tool.startswith(r.selectors.tool_prefixes or ("\0",))]
+        inner = plain(address)
+        return any(inner.version == network.version and inner in network for network in settings.private_networks)
