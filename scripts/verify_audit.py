@@ -595,8 +595,9 @@ class Verification:
     missing: list[str] = field(default_factory=list)
 
 
-def verify(bundle: Path, key: Key, kept: list[SignedHead], quiet: bool) -> Verification:
+def verify(bundle: Path, key: Key, kept: list[SignedHead], receipts: dict[int, str], quiet: bool) -> Verification:
     """Verify everything against one key; raises `Tampered` at the first bad record."""
+    receipts = dict(receipts)
     records_path = bundle / "records.jsonl"
     if not records_path.is_file():
         raise Incomplete("the bundle has no records.jsonl")
@@ -616,6 +617,8 @@ def verify(bundle: Path, key: Key, kept: list[SignedHead], quiet: bool) -> Verif
         record = parse_record(data, number)
         _check_place(record, number, previous)
         previous = Blake3.derived(data, CHAIN_CONTEXT)
+        if receipts.pop(number, previous) != previous:
+            raise Tampered(f"record {number} is not the one that the receipt was given for")
         done.story.add(record)
         done.values.check(record)
         if record["kind"] == "policy":
@@ -634,6 +637,7 @@ def verify(bundle: Path, key: Key, kept: list[SignedHead], quiet: bool) -> Verif
             f"records {tree.size} to {max(beyond) - 1} were cut off: a head over {max(beyond)} records was signed, "
             f"the last record here is {tree.size - 1}"
         )
+    done.missing += [f"record {seq}, for which a receipt was given" for seq in receipts]
     done.values.end()
     _check_policies(bundle, policies, done)
     return done
@@ -735,6 +739,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--key", help="the register's public key (NAME+ID+KEY), or a file with it, from a source you trust"
     )
     parser.add_argument("--head", type=Path, action="append", default=[], help="a signed head that you kept yourself")
+    parser.add_argument("--receipt", action="append", default=[], help="SEQ/HASH of a call's Douane-Receipt")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     try:
         options = parser.parse_args(arguments)
@@ -764,7 +769,8 @@ def _main(options: argparse.Namespace) -> int:
         print(f"NO TRUSTED KEY: {error}.")
         return NO_TRUSTED_KEY
     kept = [head for path in options.head for head in parse_heads(path.read_text(), str(path))]
-    done = verify(options.bundle, key, kept, options.quiet)
+    receipts = dict(_receipt(text) for text in options.receipt)
+    done = verify(options.bundle, key, kept, receipts, options.quiet)
     incomplete = tell(done, pinned, len(kept))
     if not pinned:
         print(
@@ -776,6 +782,13 @@ def _main(options: argparse.Namespace) -> int:
         return INCOMPLETE
     print("VERIFIED: these are the records that were written, all of them up to the last signed head.")
     return VERIFIED
+
+
+def _receipt(text: str) -> tuple[int, str]:
+    seq, _, digest = text.partition("/")
+    if not (seq.isascii() and seq.isdecimal() and len(seq) < 19 and len(digest) == 64):
+        raise Incomplete(f"{text} is no receipt of the form SEQ/HASH")
+    return int(seq), digest
 
 
 def _pinned_key(given: str) -> Key:

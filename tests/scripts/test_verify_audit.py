@@ -225,6 +225,18 @@ def test_a_head_kept_outside_shows_what_was_cut_with_its_head(place: Place, caps
     assert (code, "were cut off" in out) == (TAMPERED, True)
 
 
+def test_a_receipt_is_held_against_its_record(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle, key = place.root / "bundle", place.key()
+    number = 5
+    receipt = f"{number}/{record_hash(lines_of(bundle)[number])}"
+    assert run(bundle, key, capsys, "--receipt", receipt)[0] == VERIFIED
+    code, out = run(bundle, key, capsys, "--receipt", f"{number}/{'0' * 64}")
+    assert (code, f"record {number} is not the one" in out) == (TAMPERED, True)
+    code, out = run(bundle, key, capsys, "--receipt", f"9999/{'0' * 64}")
+    assert (code, "record 9999, for which" in out) == (INCOMPLETE, True)
+    assert run(bundle, key, capsys, "--receipt", "nonsense")[0] == INCOMPLETE
+
+
 def test_without_the_pinned_key_nothing_is_proven(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     bundle = place.root / "bundle"
     code, out = run(bundle, None, capsys)

@@ -478,6 +478,8 @@ class SqliteStore(Store):
         self._floods.flush()
         if self._latched is None:
             try:
+                while self._writer.riders:  # the head is to cover every result
+                    await self._do(lambda _: None, needs_room=False)
                 await self._do(lambda engine: engine.record_boot("stop"), needs_room=False)
                 await self.sign_head("stop")
             except StoreError as error:
