@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from douane.core.catalog import Catalog
-from douane.core.decision import Decision, Facts
+from douane.core.decision import Facts
 from douane.core.identity import canonical_authority
 from douane.core.policy import Policy
 from douane.core.refusal import RequestAmbiguous
-from douane.core.request import RawRequest, canonicalise
+from douane.core.request import CanonicalRequest, RawRequest, canonicalise
 from douane.core.tool import Classification
 from douane.edge.policy.load import LoadedPolicy
 from douane.edge.policy.names import check_names
@@ -79,13 +79,15 @@ def _run(policy: Policy, catalog: Catalog, case: CasePart) -> str | None:
         headers.append(("Content-Type", kind))
     try:
         raw = raw_request_of(method, url.strip(), headers, (text or "").encode())
-        found, decision = explain(policy, catalog, raw, case.agent, case.labels, case.cost)
+        request = canonicalise(raw)
+        found = catalog.classify(request)
     except RequestAmbiguous as trap:
         return None if case.refused else f"refused: {trap}"
     except ValueError as error:
         return str(error)
     if case.refused:
-        return f"expected a refusal, found {decision.effect}"
+        return f"expected a refusal, found {found.tool}"
+    decision = policy.decide(facts_of(request, found, case.agent, case.labels, case.cost))
     cap = policy.budget(case.agent, case.labels, None).cap_nano
     came_to: dict[str, object] = {
         "effect": decision.effect.value,
@@ -121,13 +123,11 @@ def raw_request_of(method: str, url: str, headers: Sequence[tuple[str, str]], bo
     return RawRequest(match[1], host, port, method, target.encode("ascii"), tuple(fields), body)
 
 
-def explain(
-    policy: Policy, catalog: Catalog, raw: RawRequest, agent: str, labels: Mapping[str, str], cost_nano: int = 0
-) -> tuple[Classification, Decision]:
-    """What a request would come to; raises `RequestAmbiguous`."""
-    request = canonicalise(raw)
-    found = catalog.classify(request)
-    facts = Facts(
+def facts_of(
+    request: CanonicalRequest, found: Classification, agent: str, labels: Mapping[str, str], cost_nano: int
+) -> Facts:
+    """The facts of a call, as admission puts them to the policy."""
+    return Facts(
         tool=found.tool,
         tier=found.tier,
         nature=found.nature,
@@ -139,4 +139,3 @@ def explain(
         method=request.method,
         cost_nano=cost_nano,
     )
-    return found, policy.decide(facts)

@@ -1,6 +1,6 @@
 """The keys of a policy file, typed; the source of the JSON schema that editors use.
 
-Write the schema anew with `python -m douane.edge.policy.schema > policy/schema/policy.schema.json`.
+Write the schemas anew with `python -m douane.edge.policy.schema policy/schema`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 import re
 import sys
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -240,25 +241,30 @@ LISTS: dict[str, type[Part]] = {"budgets": BudgetPart, "limits": LimitPart, "rul
 """Keys whose items are checked one by one, so that a mistake in one hides none in another."""
 
 
-def json_schema() -> str:
-    """The JSON schema of a policy file."""
-    schema = PolicyFile.model_json_schema(mode="validation")
-    _durations_as_text(schema)
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Douane policy"} | schema
-    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+def json_schema(part: type[Part] = PolicyFile) -> str:
+    """The JSON schema of a policy file, or of a file of cases."""
+    schema = part.model_json_schema()
+    if part is CasePart:
+        definitions = schema.pop("$defs", {})
+        schema = {"type": "array", "items": schema, "$defs": definitions}
+    _defaults_as_written(schema)
+    schema["title"] = "Douane cases" if part is CasePart else "Douane policy"
+    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema, indent=2) + "\n"
 
 
-def _durations_as_text(node: Any) -> None:
-    """Defaults are kept in µs and nano-dollars here; in the file nobody writes them so."""
+def _defaults_as_written(node: Any) -> None:
+    """Takes out defaults that are µs and nano-dollars here and that nobody writes so in a file."""
     if isinstance(node, dict):
-        if "default" in node and not isinstance(node["default"], str | list) and node["default"] != 1:
+        if not isinstance(node.get("default", ""), str | list):
             del node["default"]
         for child in node.values():
-            _durations_as_text(child)
+            _defaults_as_written(child)
     elif isinstance(node, list):
         for child in node:
-            _durations_as_text(child)
+            _defaults_as_written(child)
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json_schema())
+    folder = Path(sys.argv[1])
+    (folder / "policy.schema.json").write_text(json_schema())
+    (folder / "cases.schema.json").write_text(json_schema(CasePart))

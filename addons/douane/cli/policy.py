@@ -1,0 +1,314 @@
+"""`douane policy`: check, test, explain and apply what agents may do."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from douane.api.client import ApiClient, NodeNotRunning
+from douane.calls.admission import inspect
+from douane.cli.options import home_option, json_option
+from douane.core.catalog import Catalog
+from douane.core.charge import Unpriced
+from douane.core.decision import Effect
+from douane.core.mask import mask_arguments, printable
+from douane.core.money import usd_from_nano
+from douane.core.pricing import Plan, PriceBook
+from douane.core.refusal import ReasonCode, RequestAmbiguous
+from douane.core.request import RawRequest
+from douane.edge.catalog import CatalogInvalid, load_catalog
+from douane.edge.home import Home, shipped_policy_dir
+from douane.edge.policy import (
+    LoadedPolicy,
+    PolicyInvalid,
+    Problem,
+    check_names,
+    count_cases,
+    facts_of,
+    load_policy,
+    raw_request_of,
+    run_cases,
+)
+from douane.edge.prices import PricesInvalid, load_prices
+
+EXIT_FAILED = 1
+EXIT_MISTAKES = 2
+
+policy_option = click.option(
+    "--policy",
+    "policy_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The policy's folder.  [default: HOME/policy, else the shipped one]",
+)
+
+
+@click.group("policy")
+def policy() -> None:
+    """Check, test, explain and apply the policy."""
+
+
+@policy.command()
+@click.argument("directory", required=False, type=click.Path(path_type=Path, file_okay=False))
+@policy_option
+@home_option
+def check(directory: Path | None, policy_dir: Path | None, home: Path) -> None:
+    """Find every mistake in a policy folder: file:line: message → mend. Exit 2 if there is one."""
+    folder = directory or _folder(policy_dir, home)
+    loaded, _, _ = _load(folder)
+    cases = count_cases(folder)
+    click.echo(f"{folder}: no mistakes; {len(loaded.policy.rules)} rules, {cases} cases. Next: douane policy test")
+
+
+@policy.command()
+@click.argument("directory", required=False, type=click.Path(path_type=Path, file_okay=False))
+@policy_option
+@home_option
+def test(directory: Path | None, policy_dir: Path | None, home: Path) -> None:
+    """Run the cases of a policy folder against it. Exit 1 if one is not met."""
+    folder = directory or _folder(policy_dir, home)
+    loaded, catalog, _ = _load(folder)
+    failures = run_cases(loaded, catalog, folder)
+    _print_all(failures)
+    cases = count_cases(folder)
+    if failures:
+        click.echo(f"{len(failures)} of {cases} cases failed.", err=True)
+        sys.exit(EXIT_FAILED)
+    click.echo(f"{cases} cases, all as expected." if cases else f"There are no cases in {folder / 'cases'}.")
+
+
+@policy.command()
+@click.argument("method")
+@click.argument("url")
+@click.option("--agent", default="default", show_default=True, help="Who calls.")
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="A label of the agent.")
+@click.option("--data", help="The body; @FILE reads it from a file.")
+@click.option("--header", "headers", multiple=True, metavar="NAME: VALUE", help="A header field.")
+@policy_option
+@home_option
+@json_option
+def explain(
+    method: str,
+    url: str,
+    agent: str,
+    labels: tuple[str, ...],
+    data: str | None,
+    headers: tuple[str, ...],
+    policy_dir: Path | None,
+    home: Path,
+    as_json: bool,
+) -> None:
+    """Say what a call would come to under the policy on disk, and why. Nothing is sent."""
+    folder = _folder(policy_dir, home)
+    loaded, catalog, prices = _load(folder)
+    who = dict(_split(label, "=", "--label NAME=VALUE") for label in labels)
+    body = _body(data)
+    fields = [_split(header, ":", "--header 'NAME: VALUE'") for header in headers]
+    if body and not any(name.lower() == "content-type" for name, _ in fields):
+        fields.append(("Content-Type", _kind_of(body)))
+    try:
+        raw = raw_request_of(method, url, fields, body)
+        told = _explained(loaded, catalog, prices, raw, agent, who)
+    except RequestAmbiguous as trap:
+        told = {
+            "tool": None,
+            "tier": None,
+            "effect": Effect.DENY.value,
+            "rule": None,
+            "reason_codes": [ReasonCode.REQUEST_AMBIGUOUS.value],
+            "reason": f"The request can be read in more than one way: {trap}.",
+        }
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(told, ensure_ascii=True))
+    else:
+        _print_explained(told, folder)
+
+
+@policy.command()
+@click.option("--by", default=None, help="Who applies it, for the register.  [default: your user name]")
+@click.option("--dry-run", is_flag=True, help="Check, test and compare only.")
+@home_option
+@json_option
+def apply(by: str | None, dry_run: bool, home: Path, as_json: bool) -> None:
+    """Put the policy on disk in force on the running node: check, run the cases, show what changes, switch, record.
+
+    Exit 0: in force. Exit 1: a case failed, or no node runs. Exit 2: there are mistakes. Nothing changes then.
+    """
+    client = ApiClient(Home(home.expanduser().absolute()).api_socket)
+    try:
+        change: dict[str, Any] = client.request(
+            "POST", "/v1/policy/apply", {"by": by or _user(), "dry_run": dry_run}, timeout_s=120.0
+        )
+    except NodeNotRunning:
+        click.echo(
+            f"No node runs on {home}, so there is nothing to apply the policy to.\n"
+            "Start one with `douane up`, then run `douane policy apply` again. `check` and `test` work without a node.",
+            err=True,
+        )
+        sys.exit(EXIT_FAILED)
+    if as_json:
+        click.echo(json.dumps(change))
+    else:
+        _print_change(change, dry_run=dry_run)
+    sys.exit(EXIT_MISTAKES if change["problems"] else EXIT_FAILED if change["failures"] else 0)
+
+
+def _folder(policy_dir: Path | None, home: Path) -> Path:
+    if policy_dir is not None:
+        return policy_dir
+    own = home.expanduser() / "policy"
+    return own if (own / "policy.yaml").is_file() else shipped_policy_dir()
+
+
+def _load(folder: Path) -> tuple[LoadedPolicy, Catalog, PriceBook]:
+    """Policy, catalog and prices of a folder; prints every mistake of all three and exits."""
+    problems: list[Problem] = []
+    loaded = catalog = prices = None
+    try:
+        loaded = load_policy(folder)
+    except PolicyInvalid as invalid:
+        problems += invalid.problems
+    try:
+        catalog = load_catalog(folder / "catalog")
+    except CatalogInvalid as invalid:
+        problems += invalid.problems
+    try:
+        prices = load_prices(folder)
+    except PricesInvalid as invalid:
+        problems += invalid.problems
+    if loaded is not None and catalog is not None:
+        mistakes, warnings = check_names(loaded, catalog)
+        problems += mistakes
+        _print_all(f"{warning} (a warning)" for warning in warnings)
+    if problems or loaded is None or catalog is None or prices is None:
+        _print_all(problems)
+        click.echo(f"{len(problems)} mistakes; the policy takes no force.", err=True)
+        sys.exit(EXIT_MISTAKES)
+    return loaded, catalog, prices
+
+
+def _print_all(lines: Iterable[object]) -> None:
+    for line in lines:
+        click.echo(printable(str(line)), err=True)
+
+
+def _explained(
+    loaded: LoadedPolicy, catalog: Catalog, prices: PriceBook, raw: RawRequest, agent: str, labels: dict[str, str]
+) -> dict[str, Any]:
+    """All that a node would find out about a call before it sends it, in the order it would."""
+    in_force = loaded.policy
+    seen = inspect(raw, catalog, prices)
+    found, plan = seen.classification, seen.plan
+    budget = in_force.budget(agent, labels, None)
+    cost_nano = plan.reserve_nano if isinstance(plan, Plan) else 0
+    refused = isinstance(plan, Unpriced) and in_force.on_unpriced == "deny" and budget.cap_nano is not None
+    if isinstance(plan, Unpriced):
+        cost_nano = in_force.unpriced_assumed_nano
+    decision = in_force.decide(facts_of(seen.request, found, agent, labels, cost_nano))
+    return {
+        "tool": found.tool,
+        "tier": found.tier.value,
+        "effect": Effect.DENY.value if refused else decision.effect.value,
+        "rule": "on_unpriced" if refused else decision.rule,
+        "reason_codes": [ReasonCode.MODEL_UNPRICED.value] if refused else list(decision.reason_codes),
+        "reason": plan.message if refused and isinstance(plan, Unpriced) else decision.reason,
+        "enforced": refused or decision.enforced,
+        "unevaluable": list(decision.unevaluable),
+        "nature": found.nature.value,
+        "evidence": found.evidence,
+        "operations": list(found.operations),
+        "summary": found.summary,
+        "arguments": mask_arguments(found.arguments, found.provider),
+        "agent": agent,
+        "worst_case_usd": usd_from_nano(cost_nano),
+        "cap_usd": None if budget.cap_nano is None else usd_from_nano(budget.cap_nano),
+        "cap_source": budget.source,
+        "hold_wait_seconds": decision.hold_wait_us / 1e6,
+        "expires_seconds": decision.expires_us / 1e6,
+    }
+
+
+_COLOURS = {"allow": "green", "notify": "cyan", "hold": "yellow", "deny": "red"}
+
+
+def _print_explained(told: dict[str, Any], folder: Path) -> None:
+    table = Table.grid(padding=(0, 2))
+    colour = _COLOURS[told["effect"]]
+    note = "" if told.get("enforced", True) else "  (report mode: it passes)"
+    table.add_row("effect", f"[bold {colour}]{told['effect']}[/]{note}")
+    for key in ("rule", "reason", "reason_codes", "unevaluable", "tool", "tier", "nature", "evidence", "summary"):
+        value = told.get(key)
+        if value:
+            table.add_row(key, escape(printable(", ".join(value) if isinstance(value, list) else str(value))))
+    if told.get("arguments"):
+        table.add_row("arguments", escape(printable(json.dumps(told["arguments"], ensure_ascii=False))))
+    if "cap_source" in told:
+        cap = "no cap" if told["cap_usd"] is None else f"${told['cap_usd']:,.2f}"
+        table.add_row(
+            "budget", f"{cap} ({escape(told['cap_source'])}); at worst ${told['worst_case_usd']:.4f} for the call"
+        )
+    table.add_row("policy", escape(f"{folder} (on disk; `douane policy apply` puts it in force)"))
+    Console(highlight=False).print(table)
+
+
+def _print_change(change: dict[str, Any], *, dry_run: bool) -> None:
+    _print_all([*change["problems"], *change["failures"]])
+    if change["problems"]:
+        click.echo(f"{len(change['problems'])} mistakes; nothing changed.", err=True)
+        return
+    console = Console(highlight=False)
+    for line in change["difference"]:
+        colour = "red" if line.startswith("looser:") else "green" if line.startswith("stricter:") else "default"
+        console.print(f"  [{colour}]{escape(printable(line))}[/]", soft_wrap=True)
+    if not change["difference"]:
+        click.echo("No setting, rule or effect changes.")
+    if change["failures"]:
+        click.echo(f"{len(change['failures'])} cases failed; nothing changed.", err=True)
+    elif dry_run:
+        click.echo("A dry run; nothing changed.")
+    else:
+        click.echo(f"In force: policy {str(change['digest'])[:12]}.")
+
+
+def _split(text: str, sign: str, form: str) -> tuple[str, str]:
+    name, found, value = text.partition(sign)
+    if not found or not name.strip():
+        raise click.UsageError(f"{text!r} is not {form}")
+    return name.strip(), value.strip()
+
+
+def _body(data: str | None) -> bytes:
+    if data is None:
+        return b""
+    if not data.startswith("@"):
+        return data.encode()
+    try:
+        return Path(data[1:]).read_bytes()
+    except OSError as error:
+        raise click.UsageError(f"cannot read {data[1:]}: {error.strerror}") from error
+
+
+def _kind_of(body: bytes) -> str:
+    try:
+        json.loads(body)
+    except ValueError:
+        return "application/x-www-form-urlencoded"
+    return "application/json"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"uid {os.getuid()}"
