@@ -1,0 +1,133 @@
+"""Who is logged in. The file survives a restart, but without the browser's cookie nobody can use what is in it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import secrets
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+LASTS_S = 12 * 3600
+MOST_SESSIONS = 1_000
+
+
+@dataclass(slots=True)
+class Session:
+    """A reviewer's browser."""
+
+    reviewer: str
+    token: str
+    """The API's; it never leaves this process in clear."""
+    ends: float
+    opened: dict[str, tuple[str, float]] = field(default_factory=dict)
+    """Reviews whose whole view was served: id → (what was shown, as a digest, and when, monotonic)."""
+
+
+class Sessions:
+    """All sessions by the digest of their cookie; tokens on disk are sealed with the cookie itself (AES-256-GCM)."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._live: dict[str, Session] = {}
+        self._sealed: dict[str, dict[str, str | float]] = {}
+        try:
+            self._sealed = json.loads(path.read_text())
+        except (OSError, ValueError):
+            self._sealed = {}
+
+    def begin(self, reviewer: str, token: str) -> str:
+        """Start a session; returns the cookie."""
+        cookie = secrets.token_urlsafe(32)
+        ends = time.time() + LASTS_S
+        nonce = secrets.token_bytes(12)
+        sealed = nonce + AESGCM(_key(cookie)).encrypt(nonce, token.encode(), reviewer.encode())
+        digest = _digest(cookie)
+        self._live[digest] = Session(reviewer, token, ends)
+        self._sealed[digest] = {"reviewer": reviewer, "ends": ends, "token": base64.b64encode(sealed).decode()}
+        self._save()
+        return cookie
+
+    def get(self, cookie: str | None) -> Session | None:
+        """The session of a cookie, if it is still valid."""
+        if not cookie or len(cookie) > 200:
+            return None
+        digest = _digest(cookie)
+        session = self._live.get(digest) or self._unseal(digest, cookie)
+        if session is None or session.ends <= time.time():
+            return None
+        return session
+
+    def end(self, cookie: str | None) -> Session | None:
+        """Log out; returns what the session was."""
+        session = self.get(cookie)
+        if cookie:
+            digest = _digest(cookie)
+            self._live.pop(digest, None)
+            if self._sealed.pop(digest, None) is not None:
+                self._save()
+        return session
+
+    def _unseal(self, digest: str, cookie: str) -> Session | None:
+        entry = self._sealed.get(digest)
+        if entry is None:
+            return None
+        try:
+            sealed = base64.b64decode(str(entry["token"]))
+            reviewer = str(entry["reviewer"])
+            token = AESGCM(_key(cookie)).decrypt(sealed[:12], sealed[12:], reviewer.encode()).decode()
+            session = Session(reviewer, token, float(entry["ends"]))
+        except (InvalidTag, ValueError, KeyError):
+            return None
+        self._live[digest] = session
+        return session
+
+    def _save(self) -> None:
+        now = time.time()
+        kept = {digest: entry for digest, entry in self._sealed.items() if float(entry["ends"]) > now}
+        self._sealed = dict(sorted(kept.items(), key=lambda item: float(item[1]["ends"]))[-MOST_SESSIONS:])
+        temporary = self._path.with_suffix(".new")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w") as file:
+            json.dump(self._sealed, file)
+        temporary.rename(self._path)
+
+
+class Attempts:
+    """Slows failed logins per account and address: each doubles the wait, up to a minute."""
+
+    def __init__(self) -> None:
+        self._failures: dict[str, tuple[int, float]] = {}
+
+    def wait_s(self, *keys: str) -> float:
+        """How long the next try has to wait."""
+        now = time.monotonic()
+        return max([0.0, *(until - now for key in keys if (until := self._failures.get(key, (0, 0.0))[1]) > now)])
+
+    def failed(self, *keys: str) -> None:
+        """A try failed."""
+        if len(self._failures) > 10_000:
+            self._failures.clear()
+        for key in keys:
+            count = self._failures.get(key, (0, 0.0))[0] + 1
+            wait = 0.0 if count < 4 else min(60.0, 2.0 ** (count - 4))
+            self._failures[key] = count, time.monotonic() + wait
+
+    def succeeded(self, *keys: str) -> None:
+        """A try was right."""
+        for key in keys:
+            self._failures.pop(key, None)
+
+
+def _digest(cookie: str) -> str:
+    return hashlib.sha256(b"session " + cookie.encode()).hexdigest()
+
+
+def _key(cookie: str) -> bytes:
+    return hashlib.sha256(b"seal " + cookie.encode()).digest()

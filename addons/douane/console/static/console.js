@@ -1,0 +1,194 @@
+"use strict";
+// Runs before mitmweb's own script. No key and no hover decides, refusals are shown, the list reconnects.
+(() => {
+    const toast = (message, bad) => {
+        const box = document.querySelector(".douane-toasts") || document.body.appendChild(
+            Object.assign(document.createElement("div"), { className: "douane-toasts" }));
+        box.setAttribute("role", "status");
+        const line = Object.assign(document.createElement("div"), { className: "douane-toast" + (bad ? " bad" : ""), textContent: message });
+        box.append(line);
+        setTimeout(() => line.remove(), bad ? 12000 : 5000);
+    };
+
+    // Letters typed anywhere but in a field reach nobody: in stock, `a` approves and `x` rejects whatever is selected.
+    const isField = (node) => node instanceof HTMLElement && !node.classList.contains("inline-input")
+        && (node.tagName === "INPUT" || node.tagName === "TEXTAREA" || node.tagName === "SELECT");
+    const moves = new Set(["ArrowUp", "ArrowDown", "PageUp", "PageDown", "Home", "End", "Tab", "Escape", "F5", "Shift"]);
+    for (const kind of ["keydown", "keypress", "keyup"]) {
+        window.addEventListener(kind, (event) => {
+            if (isField(event.target) || moves.has(event.key)) return;
+            const onButton = event.target instanceof HTMLButtonElement || event.target instanceof HTMLAnchorElement;
+            if (onButton && (event.key === "Enter" || event.key === " ")) { event.stopImmediatePropagation(); return; }
+            if (event.ctrlKey || event.metaKey) { event.stopImmediatePropagation(); return; }
+            event.stopImmediatePropagation();
+            event.preventDefault();
+        }, true);
+    }
+    // Fields of stock that look editable are not.
+    for (const kind of ["focusin", "dblclick", "beforeinput", "paste", "drop"]) {
+        window.addEventListener(kind, (event) => {
+            if (event.target instanceof HTMLElement && event.target.closest(".inline-input")) {
+                event.stopImmediatePropagation();
+                if (kind !== "focusin") event.preventDefault(); else event.target.blur();
+            }
+        }, true);
+    }
+
+    const xsrf = () => document.body.dataset.xsrf;
+    const plainFetch = window.fetch.bind(window);
+    const verdict = /\/flows\/([0-9a-f-]{36})\/(resume|kill)$/;
+    const store = () => window.backend && window.backend.store && window.backend.store.getState();
+    const flowOf = (id) => {
+        const state = store();
+        return state && (state.flows.byId instanceof Map ? state.flows.byId.get(id) : state.flows.byId[id]);
+    };
+    const selected = () => {
+        const state = store();
+        const chosen = state && state.flows.selected;
+        return chosen && chosen.length === 1 ? (typeof chosen[0] === "string" ? flowOf(chosen[0]) : chosen[0]) : null;
+    };
+
+    const ask = (id, kind) => new Promise((done) => {
+        const flow = flowOf(id);
+        const approve = kind === "resume";
+        const box = Object.assign(document.createElement("dialog"), { className: "douane" });
+        const parts = (flow ? flow.comment : id).split(" · ");
+        const sentence = parts.length > 4 ? parts[4] : parts.join(" ");
+        box.append(
+            Object.assign(document.createElement("p"), { textContent: approve ? "Approve this call? It is sent once, exactly as shown." : "Reject this call?" }),
+            Object.assign(document.createElement("p"), { className: "sentence", textContent: sentence }),
+            Object.assign(document.createElement("p"), { textContent: `${parts[0]} by ${parts[3] || "?"}` }));
+        const note = Object.assign(document.createElement("textarea"), { placeholder: "Note for the register (may be empty)", maxLength: 2000 });
+        const menu = document.createElement("menu");
+        const cancel = Object.assign(document.createElement("button"), { textContent: "Cancel" });
+        const go = Object.assign(document.createElement("button"), { textContent: approve ? "Approve" : "Reject", className: approve ? "douane-approve" : "douane-reject" });
+        go.dataset.verdict = kind;
+        go.style.color = "#fff";
+        menu.append(cancel, go);
+        box.append(note, menu);
+        const end = (value) => { box.close(); box.remove(); done(value); };
+        cancel.addEventListener("click", () => end(null));
+        box.addEventListener("cancel", () => end(null));
+        go.addEventListener("click", (event) => { if (event.isTrusted && event.detail !== 0 || document.activeElement === go) end(note.value); });
+        document.body.append(box);
+        box.showModal();
+        note.focus();
+    });
+
+    const decide = async (id, kind) => {
+        const note = await ask(id, kind);
+        if (note === null) return;
+        try {
+            const answer = await plainFetch(`./flows/${id}/${kind}`, {
+                method: "POST", headers: { "Content-Type": "application/json", "X-XSRFToken": xsrf() },
+                body: JSON.stringify({ note }),
+            });
+            const told = await answer.json().catch(() => ({ message: `The console answered ${answer.status}.` }));
+            toast(told.message, !answer.ok);
+            if (answer.status === 401) setTimeout(() => { location.href = "/login"; }, 3000);
+        } catch {
+            toast("The console did not answer. The outcome is UNKNOWN: look at the review's state again.", true);
+        }
+    };
+
+    window.fetch = async (resource, init) => {
+        const url = new URL(typeof resource === "string" ? resource : resource.url || String(resource), location.href);
+        const match = verdict.exec(url.pathname);
+        const method = (init && init.method || "GET").toUpperCase();
+        if (match && method === "POST") {
+            await decide(match[1], match[2]);
+            return new Response("", { status: 204 }).clone();
+        }
+        const answer = await plainFetch(resource, init);
+        if (!answer.ok && method !== "GET") toast("This is closed here.", true);
+        if (answer.status === 401) location.href = "/login";
+        return answer;
+    };
+
+    // Reconnect: stock shows a stale list under a small tag.
+    let banner = null;
+    const say = (message) => {
+        if (!message) { if (banner) banner.remove(); banner = null; return; }
+        if (!banner) {
+            banner = Object.assign(document.createElement("div"), { className: "douane-banner" });
+            banner.setAttribute("role", "alert");
+            document.body.prepend(banner);
+        }
+        banner.textContent = message;
+    };
+    let away = false;
+    const look = async () => {
+        try {
+            const answer = await plainFetch("./state");
+            if (answer.status === 401) { location.href = "/login"; return; }
+            const state = await answer.json();
+            if (away) { location.reload(); return; }
+            say(state.node_answers ? "" : "The node does not answer: nothing can be decided now. Trying again…");
+        } catch {
+            away = true;
+            say("The connection to the console is lost; what you see may be old. Trying again…");
+        }
+    };
+    setInterval(look, 2000);
+    const PlainSocket = window.WebSocket;
+    window.WebSocket = class extends PlainSocket {
+        constructor(...args) {
+            super(...args);
+            this.addEventListener("close", () => { away = true; say("The connection to the console is lost; what you see may be old. Trying again…"); });
+        }
+    };
+
+    // Our own bar, and the verdict's buttons beside the opened review.
+    let pendingOnly = true;
+    const filter = () => {
+        const state = store();
+        if (!state) return;
+        window.backend.store.dispatch({ type: "ui/filter/setFilter", payload: { name: "search", value: pendingOnly ? "~marked" : "" } });
+        try { window.backend.updateFilter ? window.backend.updateFilter("search", pendingOnly ? "~pending" : "") : window.backend.sendMessage && window.backend.sendMessage("flows/updateFilter", { name: "search", expr: pendingOnly ? "~pending" : "" }); } catch { /* the list stays whole */ }
+    };
+    const bar = () => {
+        const line = Object.assign(document.createElement("div"), { className: "douane-bar" });
+        const waiting = Object.assign(document.createElement("b"), { textContent: "Approvals" });
+        const pending = Object.assign(document.createElement("button"), { textContent: "Pending" });
+        const all = Object.assign(document.createElement("button"), { textContent: "All" });
+        const press = (only) => { pendingOnly = only; pending.setAttribute("aria-pressed", String(only)); all.setAttribute("aria-pressed", String(!only)); filter(); };
+        pending.addEventListener("click", () => press(true));
+        all.addEventListener("click", () => press(false));
+        const plain = Object.assign(document.createElement("a"), { textContent: "Governance", href: "/governance" });
+        const out = Object.assign(document.createElement("button"), { textContent: `Log out ${document.body.dataset.reviewer}`, className: "who" });
+        out.addEventListener("click", async () => {
+            await plainFetch("./logout", { method: "POST", headers: { "X-XSRFToken": xsrf() } }).catch(() => {});
+            location.href = "/login";
+        });
+        line.append(waiting, pending, all, plain, out);
+        document.body.prepend(line);
+        press(false);
+        setInterval(() => {
+            const state = store();
+            if (!state) return;
+            const flows = state.flows.list || [];
+            const open = flows.filter((flow) => flow.intercepted).length;
+            waiting.textContent = `Approvals: ${open} pending of ${flows.length}`;
+            document.title = `(${open}) Approvals`;
+        }, 500);
+    };
+    const buttons = () => {
+        const detail = document.querySelector(".flow-detail");
+        const old = document.querySelector(".douane-verdict");
+        const flow = selected();
+        if (!detail || !flow || !flow.intercepted) { if (old) old.remove(); return; }
+        if (old && old.dataset.id === flow.id) return;
+        if (old) old.remove();
+        const line = Object.assign(document.createElement("div"), { className: "douane-verdict" });
+        line.dataset.id = flow.id;
+        for (const [kind, label, style] of [["resume", "Approve", "douane-approve"], ["kill", "Reject", "douane-reject"]]) {
+            const button = Object.assign(document.createElement("button"), { textContent: label, className: style });
+            button.addEventListener("click", () => decide(flow.id, kind));
+            line.append(button);
+        }
+        const waits = document.createElement("span");
+        line.append(waits);
+        detail.prepend(line);
+    };
+    window.addEventListener("DOMContentLoaded", () => { bar(); setInterval(buttons, 150); });
+})();
