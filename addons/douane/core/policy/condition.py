@@ -144,9 +144,7 @@ class _Room:
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, str):
-            self.text -= len(value)
-            if self.text < 0:
-                raise NotEvaluable("arguments too long")
+            self._take(value)
             return value
         if isinstance(value, int):
             if not -(2**63) <= value < 2**63:
@@ -161,12 +159,17 @@ class _Room:
             for name, item in value.items():
                 if not isinstance(name, str):
                     raise NotEvaluable("a name that is no text")
-                self.text -= len(name)
+                self._take(name)
                 found[name] = self.plain(item, depth + 1)
             return found
         if isinstance(value, list | tuple):
             return [self.plain(item, depth + 1) for item in value]
         raise NotEvaluable(f"a value of type {type(value).__name__}")
+
+    def _take(self, text: str) -> None:
+        self.text -= len(text)
+        if self.text < 0:
+            raise NotEvaluable("arguments too long")
 
 
 def _at(value: Any, path: Path) -> tuple[bool, Any]:

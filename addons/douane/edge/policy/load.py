@@ -114,7 +114,7 @@ def _loaded(text: str, texts: dict[str, str], directory: Path | None, problems: 
     parts = [
         read_file(load_yaml(content, str(directory / name) if directory else name), main=name == MAIN)
         for name, content in sorted(texts.items())
-        if "/" not in name and name
+        if "/" not in name
     ]
     rates: dict[str, Decimal] = {}
     for part in parts:
