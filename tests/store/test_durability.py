@@ -200,6 +200,18 @@ async def test_a_second_process_is_kept_out(place: Place, store: SqliteStore) ->
         await place.open()
 
 
+async def test_an_opening_that_is_cancelled_lets_go(place: Place) -> None:
+    for moment in range(12):
+        opening = asyncio.ensure_future(place.open())
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+    async with place.opened() as store:
+        assert isinstance(await store.admit(intent()), Admitted)
+
+
 async def test_it_reads_beside_the_node_and_alone(place: Place) -> None:
     async with place.opened() as store:
         call = priced(10, 100)

@@ -107,6 +107,9 @@ def refused(**changes: Any) -> Refused:
             "rule_denied",
             ("rule_denied",),
             rule="no-deletes",
+            request_digest="cd" * 32,
+            review_id="review-0",
+            ruleset_digest="ab" * 32,
             arguments={"owner": "acme"},
         ),
         **changes,
@@ -174,7 +177,7 @@ class Place:
         for timer in (store._ticking, store._riding):
             if timer is not None:
                 timer.cancel()
-        await store._reader.close()
+        await store._reading.close()
         store._lock.release()
 
     def sql(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from douane.core.record import FORMAT, Kind, RecordInvalid, decode, genesis_prev, record_hash
 from douane.core.review import ReviewState
 from douane.core.tree import Frontier, NoteInvalid
@@ -163,15 +165,17 @@ def verify_tail(
     for seq, stored, data in records(connection, start, size - 1):
         if seq != expected:
             raise Broken(f"record {expected} is missing")
-        try:
-            record = decode(data)
-        except RecordInvalid as error:
-            raise Broken(f"record {seq} is damaged: {error}") from error
-        if record.get("seq") != seq or record.get("prev") != previous:
-            raise Broken(f"record {seq} does not continue the chain")
-        previous = record_hash(data)
-        if stored != bytes.fromhex(previous):
+        digest = record_hash(data)
+        if stored.hex() != digest:
             raise Broken(f"record {seq} is not what was written")
+        try:
+            record = orjson.loads(data)
+            continues = record["seq"] == seq and record["prev"] == previous
+        except (orjson.JSONDecodeError, LookupError, TypeError) as error:
+            raise Broken(f"record {seq} is damaged: {error}") from error
+        if not continues:
+            raise Broken(f"record {seq} does not continue the chain")
+        previous = digest
         tree.append(data)
         expected += 1
         if expected in heads and tree.root() != heads[expected]:

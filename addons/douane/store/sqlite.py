@@ -70,7 +70,7 @@ class SqliteStore(Store):
         self._riding: asyncio.TimerHandle | None = None
         self._floods = Floods(self._loop, self._record_refusal)
         self._writer: Writer
-        self._reader: Reader
+        self._reader: Reader | None = None
 
     @classmethod
     async def open(
@@ -98,9 +98,26 @@ class SqliteStore(Store):
         try:
             await store._start(low_water_bytes, declared_gap, progress)
         except BaseException:
-            lock.release()
+            await store._abandon()
             raise
         return store
+
+    async def _abandon(self) -> None:
+        """Let go of whatever an opening that failed, or was cancelled, took hold of."""
+        self._closed = True
+        self._latched = self._latched or "the store was not opened"
+        self._writer.queue.put("stop")
+        await asyncio.shield(asyncio.to_thread(self._writer.join, CLOSE_S))
+        if self._reader is not None:
+            await self._reader.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        for timer in (self._ticking, self._riding):
+            if timer is not None:
+                timer.cancel()
+        if not self._writer.is_alive():  # a writer stuck in the disk keeps the lock until the process ends
+            self._lock.release()
 
     async def _start(self, low_water_bytes: int, declared_gap: str | None, progress: Progress | None) -> None:
         loop = self._loop
@@ -171,6 +188,11 @@ class SqliteStore(Store):
         if self._ticking is None:
             self._ticking = self._loop.call_later(TICK_S, self._on_tick)
         self._writer.queue.put(operation)
+
+    @property
+    def _reading(self) -> Reader:
+        assert self._reader is not None
+        return self._reader
 
     def _check(self) -> None:
         if self._latched is not None:
@@ -270,7 +292,7 @@ class SqliteStore(Store):
     async def spend(self, agents: Mapping[str, Budget]) -> Sequence[Spend]:
         """Each agent's settled spend in its window, and its open reservations."""
         self._check()
-        return await self._reader.spend(agents)
+        return await self._reading.spend(agents)
 
     # reviews
 
@@ -286,14 +308,14 @@ class SqliteStore(Store):
     async def review(self, review_id: str) -> Review | None:
         """One review."""
         self._check()
-        return await self._reader.review(review_id)
+        return await self._reading.review(review_id)
 
     async def reviews(
         self, *, states: Sequence[ReviewState] = (), after_version: int = 0, limit: int = 500
     ) -> Sequence[Review]:
         """Reviews in the order of their last change: the newest, or those changed after a version."""
         self._check()
-        return await self._reader.reviews(states=states, after_version=after_version, limit=limit)
+        return await self._reading.reviews(states=states, after_version=after_version, limit=limit)
 
     async def give_verdict(
         self, review_id: str, *, approve: bool, reviewer: str, channel: str, note: str | None
@@ -402,7 +424,7 @@ class SqliteStore(Store):
     async def reviewer_session(self, token_hash: str) -> str | None:
         """Whose session this is."""
         self._check()
-        return await self._reader.reviewer_session(token_hash)
+        return await self._reading.reviewer_session(token_hash)
 
     async def end_reviewer_session(self, token_hash: str) -> None:
         """Log out."""
@@ -450,7 +472,7 @@ class SqliteStore(Store):
     async def log(self, wanted: LogFilter) -> Sequence[LogEntry]:
         """Records that fit a filter, newest last."""
         self._check()
-        return await self._reader.log(wanted)
+        return await self._reading.log(wanted)
 
     @classmethod
     def read_only(cls, path: Path) -> Reader:
@@ -486,15 +508,11 @@ class SqliteStore(Store):
                 self._break(str(error))
         self._closed = True
         self._latched = self._latched or "the store is closed"
-        for timer in (self._ticking, self._riding):
-            if timer is not None:
-                timer.cancel()
         self._writer.queue.put("stop")
         await asyncio.to_thread(self._writer.join, CLOSE_S)
         self._break(self._latched)
-        await self._reader.close()
-        if not self._writer.is_alive():  # a writer stuck in the disk keeps the lock until the process ends
-            self._lock.release()
+        await self._reading.close()
+        self._let_go()
 
 
 def _storable(*words: str) -> None:
