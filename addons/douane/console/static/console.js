@@ -143,8 +143,7 @@
     const filter = () => {
         const state = store();
         if (!state) return;
-        window.backend.store.dispatch({ type: "ui/filter/setFilter", payload: { name: "search", value: pendingOnly ? "~marked" : "" } });
-        try { window.backend.updateFilter ? window.backend.updateFilter("search", pendingOnly ? "~pending" : "") : window.backend.sendMessage && window.backend.sendMessage("flows/updateFilter", { name: "search", expr: pendingOnly ? "~pending" : "" }); } catch { /* the list stays whole */ }
+        window.backend.store.dispatch({ type: "ui/filters/setFilter", payload: pendingOnly ? "~pending" : "" });
     };
     const bar = () => {
         const line = Object.assign(document.createElement("div"), { className: "douane-bar" });
