@@ -94,8 +94,8 @@ async def test_an_admission_that_is_cancelled_with_the_answer_in_hand_is_closed_
 async def test_a_disk_that_does_not_answer_latches_and_the_late_intent_is_closed_as_not_sent(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_module, "TICK_S", 0.01)
     store = await place.open()
+    monkeypatch.setattr(sqlite_module, "TICK_S", 0.01)
     gate = Gate(store)
     await gate.close()
     queued = asyncio.ensure_future(store.admit(intent()))
@@ -116,8 +116,8 @@ async def test_a_disk_that_does_not_answer_latches_and_the_late_intent_is_closed
 async def test_a_late_intent_is_closed_as_not_sent_while_the_process_lives(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_module, "TICK_S", 0.01)
     async with place.opened() as store:
+        monkeypatch.setattr(sqlite_module, "TICK_S", 0.01)
         gate = Gate(store)
         await gate.close()
         with pytest.raises(StoreError):
