@@ -16,6 +16,7 @@ from douane.cli.options import Address, node_options
 @click.command()
 @node_options
 @click.option("--console", type=Address(), default="127.0.0.1:8081", show_default=True, help="The console's address.")
+@click.option("--demo", is_flag=True, help="To try things out: api.github.com is played by a stand-in on this machine.")
 @click.option("--reviewer", default="operator", show_default=True, help="The first reviewer's name, where there is none yet.")
 def up(
     home: Path,
@@ -24,6 +25,7 @@ def up(
     connect_to: tuple[tuple[str, int, str, int], ...],
     upstream_ca: Path | None,
     console: tuple[str, int],
+    demo: bool,
     reviewer: str,
 ) -> None:
     """Start the proxy and the console in the foreground; prints `ready` once both serve. Ctrl-C drains and stops.
@@ -31,6 +33,7 @@ def up(
     \b
     Examples:
       douane up
+      douane up --demo
       douane up --home /srv/douane --listen 10.0.0.5:8080
     """
     from douane.api.client import ApiClient  # noqa: PLC0415 - `--help` needs none of it
@@ -41,13 +44,23 @@ def up(
     _check_policy(config.policy_dir)
     for option, (host, port) in (("--listen", listen), ("--console", console)):
         _check_port(option, host, port)
+    children = []
+    if demo:
+        from douane.edge.demo import HOST, make_certificate  # noqa: PLC0415
+
+        folder = config.home.private / "demo"
+        upstream_ca = make_certificate(folder)
+        port = _free_port()
+        connect_to = (*connect_to, (HOST, 443, "127.0.0.1", port))
+        stand_in = [sys.executable, "-m", "douane.edge.demo", "--folder", str(folder), "--port", str(port)]
+        children.append(Child("stand-in", stand_in, heartbeat=False))
     node_arguments = ["--home", str(config.home.root), "--policy", str(config.policy_dir), "--listen", _text(listen)]
     node_arguments += ["--console", _text(console)]
     for host, port, to_host, to_port in connect_to:
         node_arguments += ["--connect-to", f"{_text((host, port))}={_text((to_host, to_port))}"]
     if upstream_ca is not None:
         node_arguments += ["--upstream-ca", str(upstream_ca)]
-    children = [
+    children += [
         Child("proxy", douane_command("proxy", *node_arguments), heartbeat=True),
         Child(
             "console",
@@ -73,7 +86,12 @@ def up(
         click.echo(f"CA       {config.home.ca_cert}")
         click.echo(f"console  http://{_text(console)}/login?link={link}")
         click.echo(f"         (logs {name} in, once)")
-        click.echo(f"try      curl --proxy http://{proxy} --cacert {config.home.ca_cert} https://probe.douane.invalid/")
+        try_line = f"curl --proxy http://{proxy} --cacert {config.home.ca_cert}"
+        if demo:
+            click.echo(f"demo     {HOST} is played by a stand-in on this machine; nothing real is touched")
+            click.echo(f"try      {try_line} -X DELETE https://{HOST}/repos/acme/legacy-billing")
+        else:
+            click.echo(f"try      {try_line} https://probe.douane.invalid/")
         if client.request("GET", "/v1/policy")["differs"]:
             click.echo("policy   the folder has another policy than the one in force; see: douane policy apply")
         click.echo(f"note     an agent that runs as {getpass.getuser()} could read the keys in {config.home.private}")
@@ -81,6 +99,12 @@ def up(
         sys.stdout.flush()
 
     sys.exit(supervisor.run(all_ready))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _text(address: tuple[str, int]) -> str:

@@ -1,0 +1,159 @@
+"""`douane doctor`: which runtimes on this machine go through the proxy, tried for real."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from douane.api.client import ApiClient, NodeNotRunning
+from douane.cli.options import home_option, json_option
+from douane.edge.home import Home
+from douane.edge.runtimes import environment
+
+PROBE = "https://probe.douane.invalid/"
+_PROBE_S = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """A runtime, and how it makes one request."""
+
+    name: str
+    program: str
+    arguments: tuple[str, ...]
+    hint: str
+
+
+RUNTIMES = (
+    Runtime("curl", "curl", ("-sS", "-m", "10", PROBE), "set HTTPS_PROXY and CURL_CA_BUNDLE"),
+    Runtime(
+        "Python urllib",
+        "python3",
+        ("-c", f"import urllib.request as u; print(u.urlopen('{PROBE}', timeout=10).read().decode())"),
+        "set HTTPS_PROXY and SSL_CERT_FILE",
+    ),
+    Runtime(
+        "Python requests",
+        "python3",
+        ("-c", f"import requests; print(requests.get('{PROBE}', timeout=10).text)"),
+        "set HTTPS_PROXY and REQUESTS_CA_BUNDLE",
+    ),
+    Runtime(
+        "Python httpx",
+        "python3",
+        ("-c", f"import httpx; print(httpx.get('{PROBE}', timeout=10).text)"),
+        "set HTTPS_PROXY and SSL_CERT_FILE",
+    ),
+    Runtime(
+        "Node fetch",
+        "node",
+        ("-e", f"fetch('{PROBE}').then(r => r.text()).then(console.log, e => {{ console.error(e.cause ?? e); process.exit(1) }})"),
+        "Node honours NODE_USE_ENV_PROXY from 22.21 and 24 on; older ones go direct, silently",
+    ),
+    Runtime("git", "git", ("ls-remote", f"{PROBE}probe.git"), "set HTTPS_PROXY and GIT_SSL_CAINFO"),
+    Runtime("wget", "wget", ("-qO-", "--timeout=10", "--tries=1", PROBE), "set https_proxy and --ca-certificate"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found of a runtime."""
+
+    runtime: str
+    version: str
+    governed: bool | None
+    """None where the runtime is not installed."""
+    why: str
+
+
+def examine(runtime: Runtime, variables: dict[str, str]) -> Finding:
+    """Make one request with a runtime and see where it went."""
+    program = shutil.which(runtime.program)
+    if program is None:
+        return Finding(runtime.name, "", None, "not installed")
+    version = _version(program)
+    try:
+        done = subprocess.run(
+            [program, *runtime.arguments],
+            env={**os.environ, **variables, "GIT_TERMINAL_PROMPT": "0"},
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired:
+        return Finding(runtime.name, version, False, f"no answer in {_PROBE_S} s; {runtime.hint}")
+    said = done.stdout + done.stderr
+    if "No module named" in said:
+        return Finding(runtime.name, version, None, "not installed")
+    if '"governed"' in done.stdout or (runtime.program == "git" and _git_reached(said)):
+        return Finding(runtime.name, version, True, "its request came through the proxy as the agent")
+    if re.search(r"certificate|CERT|SSL|TLS", said):
+        return Finding(runtime.name, version, False, f"it reached the proxy but does not trust the CA; {runtime.hint}")
+    if re.search(r"resolve|ENOTFOUND|EAI_AGAIN|Name or service|getaddrinfo|not known|resolution", said):
+        return Finding(runtime.name, version, False, f"it went direct, past the proxy; {runtime.hint}")
+    last = (said.strip().splitlines() or ["it said nothing"])[-1][:120]
+    return Finding(runtime.name, version, False, f"{last}; {runtime.hint}")
+
+
+def _git_reached(said: str) -> bool:
+    """The probe is no git server, so git complains about its answer: it did come through."""
+    return bool(re.search(r"not valid: is this a git repository|not found|invalid.*refs|unexpected", said))
+
+
+def _version(program: str) -> str:
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False)
+        found = re.search(r"\d+(\.\d+)+", done.stdout)
+        return found[0] if found else ""
+    return ""
+
+
+@click.command()
+@home_option
+@json_option
+def doctor(home: Path, as_json: bool) -> None:
+    """Make one request with each runtime on this machine and say whether it was governed, and why not.
+
+    What leaves a machine outside HTTP (SSH, databases, mail, QUIC) is a firewall's business, not seen here.
+    """
+    prepared = Home.prepare(home)
+    client = ApiClient(prepared.api_socket)
+    try:
+        proxy = client.request("GET", "/v1/health")["proxy"]
+    except NodeNotRunning as error:
+        raise click.ClickException(str(error)) from error
+    agents = [row["name"] for row in client.request("GET", "/v1/agents")["agents"] if not row["suspended"]]
+    address, key = f"http://{proxy}", None
+    if agents:
+        key = client.request("POST", f"/v1/agents/{agents[0]}/sessions", {"seconds": 600})["key"]
+        address = f"http://{agents[0]}:{key}@{proxy}"
+    variables = environment(address, prepared.ca_cert)
+    try:
+        quiet = as_json or not sys.stdout.isatty()
+        found = [examine(runtime, variables) for runtime in track(RUNTIMES, "Trying…", disable=quiet, transient=True)]
+    finally:
+        if key is not None:
+            client.request("DELETE", f"/v1/agents/{agents[0]}/sessions", {"key": key})
+    if as_json:
+        click.echo(json.dumps([{"runtime": f.runtime, "version": f.version, "governed": f.governed, "why": f.why} for f in found]))
+    else:
+        table = Table("runtime", "version", "", "why")
+        for finding in found:
+            word = {True: "[green]governed[/green]", False: "[red]not governed[/red]", None: "-"}[finding.governed]
+            table.add_row(finding.runtime, finding.version, word, finding.why)
+        Console().print(table)
+    sys.exit(1 if any(finding.governed is False for finding in found) else 0)
