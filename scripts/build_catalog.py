@@ -1,10 +1,10 @@
 """Build the catalog's shards from the vendors' own machine-readable descriptions.
 
-Sources, pinned by the lock file or here: npm `@octokit/openapi` (GitHub REST), the Python packages `stripe`, `openai` and
-`anthropic` as installed. Carried over are methods, paths, hosts and operation ids, no prose. On top comes
-`policy/catalog/reviewed.yaml`, where people have judged tools one by one.
+Sources, pinned by the lock file or here: npm `@octokit/openapi` and `@octokit/graphql-schema`, the Python packages
+`stripe`, `openai` and `anthropic` as installed. Carried over are methods, paths, hosts and operation ids, no prose. On
+top comes `policy/catalog/reviewed.yaml`, where people have judged tools one by one.
 
-    python scripts/build_catalog.py [--octokit api.github.com.json]
+    python scripts/build_catalog.py [--octokit api.github.com.json --schema schema.graphql]
 """
 
 from __future__ import annotations
@@ -29,49 +29,55 @@ from douane.core.catalog.shard import trie_of
 
 ROOT = Path(__file__).resolve().parent.parent
 CATALOG = ROOT / "policy" / "catalog"
-OCTOKIT = "@octokit/openapi@23.0.2"
+OCTOKIT, OCTOKIT_GRAPHQL = "@octokit/openapi@23.0.2", "@octokit/graphql-schema@15.26.1"
 
 READ_METHODS = {"GET", "HEAD"}
 _RAISING = re.compile(
     r"(^|[-_./])(delete|destroy|remove|purge|erase|merge|publish|deploy\w*|release\w*|transfer|revoke|rotate|reset"
-    r"|terminate|cancel|archive|disable|permission\w*|collaborator\w*|membership\w*|member|invit\w+|role\w*|hook\w*"
-    r"|webhook\w*|keys?|secret\w*|token\w*|credential\w*|dispatch|rerun\w*|re-run\w*|exec\w*|protection\w*|ruleset\w*"
-    r"|visibility|access|budget\w*|grant\w*|authoriz\w+|rename|approve|installation\w*|send|import|refund\w*|payout\w*"
-    r"|transfer\w*|topup\w*|top_up\w*|reversal\w*|reverse|outbound_\w+|inbound_\w+|capture|pay|void\w*|close|reject"
-    r"|finalize\w*|accept|redact|uninstall|mark_uncollectible|submit|stop|run|add_lines|regenerate\w*|reveal\w*)"
-    r"([-_./]|$)"
-)
-_UNLINKS = re.compile(
-    r"(unstar|unfollow|unblock|remove-label|remove-all-labels|remove-assignees|unpin|mark-thread-as-done|delete-for-"
-    r"(issue|commit-comment|issue-comment|pull-request-comment|release)$|remove-requested-reviewers|thread-subscription"
-    r"|repo-subscription|unlock$|remove-sub-issue|remove-dependency|decline-invitation|delete-issue-field-value)"
+    r"|terminate|cancel|archive|disable|permission\w*|collaborator\w*|membership\w*|member|members|invit\w+|role\w*"
+    r"|hook\w*|webhook\w*|keys?|secret\w*|token\w*|credential\w*|dispatch|rerun\w*|re-run\w*|exec\w*|protection\w*"
+    r"|ruleset\w*|visibility|access|accesses|budget\w*|grant\w*|authoriz\w+|rename|approve|installation\w*|send|import"
+    r"|refund\w*|payout\w*|transfer\w*|topup\w*|top_up\w*|reversal\w*|reverse|outbound_\w+|inbound_\w+|capture|pay|void\w*"
+    r"|close|reject|finalize\w*|accept|redact|uninstall|mark_uncollectible|submit|stop|run|add_lines|regenerate\w*|reveal\w*"
+    r"|jitconfig|registr\w+-token|money_management|process_payment\w*|confirm_payment\w*|certificate\w*|tunnels?"
+    r"|spend_limit\w*|federation|workload_identity\w*|service_accounts?|private-registr\w+|org-private\w*)([-_./]|$)"
+    r"|^(openai\.admin|anthropic\.(beta\.)?organization)\."
 )
 _NATURES = (
-    ("credential", re.compile(r"token|key|secret|credential")),
-    ("permissions", re.compile(r"permission|collaborator|member|invit|role|access|protection|ruleset|visibility")),
+    ("credential", re.compile(r"token|key|secret|credential|jitconfig|certificate|private-registr")),
+    (
+        "permissions",
+        re.compile(r"permission|collaborator|member|invit|role|access|protection|ruleset|visibility|federation"),
+    ),
     ("deploy", re.compile(r"merge|publish|deploy|release|dispatch|rerun|re-run")),
-    ("money", re.compile(r"refund|payout|transfer|charge|capture|topup|payment|invoice|pay$|credit|billing")),
+    (
+        "money",
+        re.compile(
+            r"refund|payout|transfer|charge|capture|topup|payment|invoice|pay$|credit|billing|subscription|money"
+        ),
+    ),
     ("delete", re.compile(r"delete|remove|destroy|purge|cancel|revoke|terminate")),
 )
 
 
 def guess(name: str, method: str) -> tuple[str, str]:
-    """Tier and nature by the heuristic's ladder, which only ever raises."""
+    """Tier and nature by the heuristic's ladder, which only ever raises: no pattern makes a write or delete free."""
     if method in READ_METHODS:
         return "reversible", "read"
-    if method == "DELETE" and _UNLINKS.search(name):
-        return "visible", "unlink"
-    nature = next((nature for nature, pattern in _NATURES if pattern.search(name)), "write")
     if method == "DELETE":
         return "irreversible", "delete"
+    nature = next((nature for nature, pattern in _NATURES if pattern.search(name)), "write")
     return ("irreversible", nature) if _RAISING.search(name) else ("visible", nature if nature != "delete" else "write")
 
 
 _INFERS = re.compile(
     r"\.(completions|responses|embeddings|images|videos|speech|transcriptions|translations|runs|create_and_run|realtime"
-    r"|live|decisions|invocations|automations|graders|sessions|dreams|deployments|environments|fine_tuning)(\.|$)"
+    r"|live|decisions|invocations|automations|graders|sessions|dreams|deployments|environments|fine_tuning|containers)(\.|$)"
 )
 """Resources of inference providers whose use is charged: those that no one can meter are refused for a capped agent."""
+
+READS = {"stripe": "form", "openai": "multipart", "anthropic": "multipart", "git": "any"}
+"""How a provider reads bodies; JSON, whatever the Content-Type says, where it is not named here."""
 
 
 def operation(tool: str, method: str, path: str, parameters: list[str]) -> dict[str, Any]:
@@ -110,7 +116,7 @@ def github(document: Path) -> tuple[list[dict[str, Any]], frozenset[tuple[str, s
             found[-1] |= dict(zip(("tier", "nature"), guess(described["operationId"], method.upper()), strict=True))
             for parameter in described.get("parameters", ()):
                 if "$ref" in parameter:
-                    parameter = data["components"]["parameters"][parameter["$ref"].rpartition("/")[2]]  # noqa: PLW2901
+                    parameter = data["components"]["parameters"][parameter["$ref"].rpartition("/")[2]]
                 if parameter.get("x-multi-segment"):
                     multi.add((path, parameter["name"]))
     aliases = []
@@ -120,18 +126,37 @@ def github(document: Path) -> tuple[list[dict[str, Any]], frozenset[tuple[str, s
             alias = path.replace("/repos/{owner}/{repo}", "/repositories/{repository_id}", 1)
             aliases.append(known | {"route": (method, alias), "parameters": parameters_of(alias)})
             multi |= {(alias, name) for template, name in multi if template == path}
-        if method == "PATCH":  # GitHub takes POST for PATCH
-            aliases.append(known | {"route": ("POST", path)})
+        elif path.startswith("/orgs/{org}"):
+            alias = path.replace("/orgs/{org}", "/organizations/{organization_id}", 1)
+            aliases.append(known | {"route": (method, alias), "parameters": parameters_of(alias)})
+            multi |= {(alias, name) for template, name in multi if template == path}
+    # GitHub takes POST for PATCH.
+    aliases += [
+        known | {"route": ("POST", known["route"][1])} for known in found + aliases if known["route"][0] == "PATCH"
+    ]
     return found + aliases, frozenset(multi)
 
 
-def octokit(folder: Path) -> Path:
-    """Fetch the pinned npm package; returns its OpenAPI description."""
-    subprocess.run(["npm", "pack", OCTOKIT], cwd=folder, check=True, capture_output=True)
-    (archive,) = folder.glob("*.tgz")
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
-    return folder / "package" / "generated" / "api.github.com.json"
+def graphql_mutations(schema: Path) -> list[dict[str, Any]]:
+    """GitHub's GraphQL mutations by name: no routes, but names that a policy can speak of."""
+    (mutations,) = re.findall(r"^type Mutation \{\n(.*?)^\}", schema.read_text(), re.MULTILINE | re.DOTALL)
+    names = re.findall(r"^  ([A-Za-z0-9]+)\(", mutations, re.MULTILINE)
+    found = []
+    for name in ["mutation", *names]:
+        _, nature = guess(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower(), "POST")
+        nature = "delete" if name.startswith(("delete", "remove")) else nature
+        found.append(
+            {"tool": f"github.graphql.{name}", "tier": "irreversible", "nature": nature, "evidence": "GraphQL mutation"}
+        )
+    return found
+
+
+def npm(package: str, wanted: str, folder: Path) -> Path:
+    """Fetch a file of a pinned npm package."""
+    packed = subprocess.run(["npm", "pack", package], cwd=folder, check=True, capture_output=True, text=True)
+    with tarfile.open(folder / packed.stdout.split()[-1]) as tar:
+        tar.extract(f"package/{wanted}", folder, filter="data")
+    return folder / "package" / wanted
 
 
 # Stripe: the service classes
@@ -141,7 +166,7 @@ def stripe() -> list[dict[str, Any]]:
     """Stripe's operations from the service classes of its Python package, named by their accessor path."""
     folder = _package("stripe")
     classes: dict[str, tuple[ast.ClassDef, ast.Module]] = {}
-    for file in sorted(folder.rglob("*_service.py")) + sorted(folder.rglob("_v1_services.py")):
+    for file in sorted(folder.rglob("*_service.py")) + sorted(folder.rglob("_v?_services.py")):
         tree = ast.parse(file.read_text())
         for node in tree.body:
             if isinstance(node, ast.ClassDef):
@@ -162,12 +187,14 @@ def stripe() -> list[dict[str, Any]]:
             if isinstance(member, ast.FunctionDef):
                 for method, route in _stripe_requests(member):
                     found.append(operation(".".join((*path, member.name)), method, route, parameters_of(route)))
+                    if route.startswith("/v2/"):
+                        found[-1]["reads"] = "json"
         for name, child in children(tree).items():
             if child in classes:
                 walk(child, (*path, name))
 
-    (root,) = [key for key in classes if key.endswith(".V1Services")]
-    walk(root, ("stripe",))
+    for root in sorted(key for key in classes if key.endswith((".V1Services", ".V2Services"))):
+        walk(root, ("stripe",))
     return found
 
 
@@ -230,14 +257,23 @@ def _imported(tree: ast.Module, file: Path, name: str) -> Path | None:
 
 def _stainless_requests(function: ast.FunctionDef) -> list[tuple[str, str]]:
     found = []
-    verbs = {"_get": "GET", "_get_api_list": "GET", "_post": "POST", "_put": "PUT", "_patch": "PATCH", "_delete": "DELETE"}
+    verbs = {
+        "_get": "GET",
+        "_get_api_list": "GET",
+        "_post": "POST",
+        "_put": "PUT",
+        "_patch": "PATCH",
+        "_delete": "DELETE",
+    }
     for call in ast.walk(function):
         if isinstance(call, ast.Call) and getattr(call.func, "attr", "") in verbs and call.args:
             path = call.args[0]
             if isinstance(path, ast.Call) and getattr(path.func, "id", "") == "path_template":
                 path = path.args[0]
             if isinstance(path, ast.Constant):
-                found.append((verbs[call.func.attr], str(path.value)))  # type: ignore[attr-defined]
+                verb = verbs[call.func.attr]  # type: ignore[attr-defined]
+                said = [k.value.value for k in call.keywords if k.arg == "method" and isinstance(k.value, ast.Constant)]
+                found.append((str(said[0]).upper() if said else verb, str(path.value)))
     return found
 
 
@@ -246,7 +282,11 @@ def _without_twins(operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
     best: dict[tuple[str, str], dict[str, Any]] = {}
     for found in operations:
         known = best.get(found["route"])
-        rank = (".beta." in found["tool"], found["tool"].endswith((".stream", ".parse", "_and_poll")), len(found["tool"]))
+        rank = (
+            ".beta." in found["tool"],
+            found["tool"].endswith((".stream", ".parse", "_and_poll")),
+            len(found["tool"]),
+        )
         if known is None or rank < known["rank"]:
             best[found["route"]] = found | {"rank": rank}
     return [{k: v for k, v in found.items() if k != "rank"} for found in best.values()]
@@ -262,38 +302,55 @@ def _package(name: str) -> Path:
 # what people have judged
 
 
-def apply_reviewed(operations: list[dict[str, Any]], reviewed: dict[str, Any]) -> list[dict[str, Any]]:
+def judgements(reviewed: dict[str, Any], provider: str) -> dict[str, dict[str, Any]]:
+    """Every judgement on a provider's tools by name, those made of several tools alike included."""
+    found: dict[str, dict[str, Any]] = dict(reviewed["tools"].get(provider) or {})
+    for group in reviewed["alike"].get(provider) or ():
+        for name in group["tools"]:
+            if name in found:
+                sys.exit(f"reviewed.yaml: {name} is judged twice")
+            found[name] = {key: value for key, value in group.items() if key != "tools"}
+    for name, judged in found.items():
+        if not {"tier", "nature", "reviewed", "reason"} <= judged.keys():
+            sys.exit(f"reviewed.yaml: {name} lacks tier, nature, reviewed or reason")
+    return found
+
+
+def apply_reviewed(operations: list[dict[str, Any]], reviewed: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Lay the reviewed judgements over the guesses; a name that no operation has is an error."""
-    left = dict(reviewed)
-    out = []
-    for found in operations:
-        judged = reviewed.get(found["tool"])
-        if judged is not None:
-            left.pop(found["tool"], None)
-            found = found | {k: str(v) if k == "reviewed" else v for k, v in judged.items() if k != "reason"}  # noqa: PLW2901
-            if "tier" in judged:
-                found["evidence"] = f"reviewed: {judged['reason']}"
-        out.append(found)
-    for name, judged in left.items():
-        for method, path in judged.get("routes", ()):
-            base = operation(name, method, path, parameters_of(path))
-            out.append(base | {k: str(v) if k == "reviewed" else v for k, v in judged.items() if k not in ("reason", "routes")})
-            out[-1]["evidence"] = f"reviewed: {judged['reason']}"
-        if "routes" not in judged:
+    known = {found["tool"] for found in operations}
+    out = list(operations)
+    for name, judged in reviewed.items():
+        if name not in known and "routes" not in judged:
             sys.exit(f"reviewed.yaml: {name} is no tool of the sources and has no routes")
-    return out
+        out += [operation(name, method, path, parameters_of(path)) for method, path in judged.get("routes", ())]
+        if judged.get("routes") == []:  # named by what reads the body
+            out.append({"tool": name})
+    return [found | _members(reviewed[found["tool"]]) if found["tool"] in reviewed else found for found in out]
+
+
+def _members(judged: dict[str, Any]) -> dict[str, Any]:
+    members = {key: value for key, value in judged.items() if key not in ("reason", "routes")}
+    return members | {"reviewed": str(judged["reviewed"]), "evidence": f"reviewed: {judged['reason']}"}
 
 
 def write_shard(
     provider: str, operations: list[dict[str, Any]], multi: frozenset[tuple[str, str]] = frozenset()
 ) -> tuple[str, str]:
     """Write one shard; returns its file name and SHA-256."""
-    operations = sorted(operations, key=lambda o: (o["tool"], o["route"][1], o["route"][0]))
-    routes = [(method, path, index) for index, found in enumerate(operations) for method, path in [found["route"]]]
-    plain = [{k: v for k, v in found.items() if k != "route" and v not in ([], "", None, False)} for found in operations]
-    text = json.dumps(
-        {"provider": provider, "operations": plain, "trie": trie_of(routes, multi)}, sort_keys=True, separators=(",", ":")
-    ).replace('{"evidence"', '\n{"evidence"')
+    operations = sorted(operations, key=lambda found: (found["tool"], *reversed(found.get("route", ()))))
+    plain: list[str] = []
+    routes = []
+    for found in operations:
+        members = {k: v for k, v in found.items() if k != "route" and v not in ([], "", None, False)}
+        text = json.dumps(members, sort_keys=True, separators=(",", ":"))
+        if not plain or plain[-1] != text:
+            plain.append(text)
+        if "route" in found:
+            routes.append((*found["route"], len(plain) - 1))
+    head = {"provider": provider, "reads": READS.get(provider, "json"), "encoded_slash": provider == "github"}
+    trie = json.dumps(trie_of(routes, multi), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(head)[:-1] + ',"operations":[\n' + ",\n".join(plain) + '\n],"trie":' + trie + "}"
     (CATALOG / "built").mkdir(exist_ok=True)
     (CATALOG / "built" / f"{provider}.json").write_text(text + "\n")
     return f"{provider}.json", hashlib.sha256((text + "\n").encode()).hexdigest()
@@ -303,27 +360,28 @@ def main() -> None:
     """Build all shards and the index."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--octokit", type=Path, help="an api.github.com.json at hand, instead of the npm package")
+    arguments.add_argument("--schema", type=Path, help="GitHub's schema.graphql at hand, instead of the npm package")
     options = arguments.parse_args()
     reviewed = yaml.safe_load((CATALOG / "reviewed.yaml").read_text())
     with tempfile.TemporaryDirectory() as folder:
-        document = options.octokit or octokit(Path(folder))
-        rest, multi = github(document)
-    built = {
-        "github": (rest, multi),
-        "git": ([], frozenset({("/{repository}/info/refs", "repository")})),
+        rest, multi = github(options.octokit or npm(OCTOKIT, "generated/api.github.com.json", Path(folder)))
+        mutations = graphql_mutations(options.schema or npm(OCTOKIT_GRAPHQL, "schema.graphql", Path(folder)))
+    built: dict[str, tuple[list[dict[str, Any]], frozenset[tuple[str, str]]]] = {
+        "github": (rest + mutations, multi),
+        "git": ([], frozenset()),
         "stripe": (stripe(), frozenset()),
         "openai": (stainless("openai", "OpenAI", "/v1"), frozenset()),
         "anthropic": (stainless("anthropic", "Anthropic", ""), frozenset()),
     }
-    index: dict[str, Any] = {"hosts": reviewed["hosts"], "shards": {}, "sources": {"github": OCTOKIT}}
+    sources = {"github": f"{OCTOKIT}, {OCTOKIT_GRAPHQL}"}
+    sources |= {name: f"{name}=={importlib.metadata.version(name)}" for name in ("stripe", "openai", "anthropic")}
+    index: dict[str, Any] = {"hosts": reviewed["hosts"], "shards": {}, "sources": sources}
     for provider, (operations, multi_segment) in built.items():
-        multi_segment |= {(route, name) for route, name in reviewed.get("multi", {}).get(provider, ())}
-        laid = apply_reviewed(operations, reviewed["tools"].get(provider) or {})
+        multi_segment |= {(route, name) for route, name in reviewed["multi"].get(provider, ())}
+        laid = apply_reviewed(operations, judgements(reviewed, provider))
         file, digest = write_shard(provider, laid, multi_segment)
         index["shards"][provider] = {"file": file, "sha256": digest}
-        if provider in ("stripe", "openai", "anthropic"):
-            index["sources"][provider] = f"{provider}=={importlib.metadata.version(provider)}"
-        print(f"{provider}: {len(laid)} routes, {len({o['tool'] for o in laid})} tools")
+        print(f"{provider}: {len(laid)} routes, {len({found['tool'] for found in laid})} tools")
     (CATALOG / "built" / "index.json").write_text(json.dumps(index, indent=1, sort_keys=True) + "\n")
 
 

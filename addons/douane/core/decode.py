@@ -24,9 +24,15 @@ class Decoder(Protocol):
     def feed(self, data: bytes) -> bytes:
         """Decode the next bytes; raises `DecodeError`."""
 
+    @property
+    def ended(self) -> bool:
+        """Whether the body came to its own end, so that nothing of it is missing."""
+
 
 class Plain:
     """No encoding."""
+
+    ended = True
 
     def feed(self, data: bytes) -> bytes:
         """The bytes as they are."""
@@ -41,6 +47,11 @@ class Inflate:
         self._zlib = zlib.decompressobj(bits)
         self._left = most
         self._started = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether the body came to its own end."""
+        return self._zlib.eof
 
     def feed(self, data: bytes) -> bytes:
         """Decode the next bytes; raises `DecodeError`."""
@@ -68,6 +79,11 @@ class Brotli:
         self._brotli = brotli.Decompressor()
         self._left = most
 
+    @property
+    def ended(self) -> bool:
+        """Whether the body came to its own end."""
+        return bool(self._brotli.is_finished())
+
     def feed(self, data: bytes) -> bytes:
         """Decode the next bytes; raises `DecodeError`."""
         pieces = []
@@ -91,6 +107,11 @@ class Zstandard:
         self._zstd = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024).decompressobj()
         self._left = most
 
+    @property
+    def ended(self) -> bool:
+        """Whether the body came to its own end."""
+        return bool(self._zstd.eof)
+
     def feed(self, data: bytes) -> bytes:
         """Decode the next bytes; raises `DecodeError`."""
         pieces = []
@@ -101,6 +122,8 @@ class Zstandard:
                 if self._left < 0:
                     raise DecodeError("a compressed body that is too large")
                 pieces.append(piece)
+            if self._zstd.unused_data:
+                raise DecodeError("a compressed body with something behind it")
         except zstandard.ZstdError:
             raise DecodeError("a compressed body that cannot be decompressed") from None
         return b"".join(pieces)
@@ -123,6 +146,16 @@ def decoder(encoding: str, most: int = MOST_DECODED_BYTES) -> Decoder:
             raise DecodeError("a Content-Encoding that Douane does not know")
 
 
+MOST_RATIO = 100
+"""Of decoded to sent bytes, for bodies that decode to more than 1 MiB: JSON rarely goes past 30."""
+
+
 def decode_body(body: bytes, encoding: str, most: int = MOST_DECODED_BYTES) -> bytes:
-    """A whole body decoded; raises `DecodeError`."""
-    return decoder(encoding, most).feed(body)
+    """A whole body decoded; raises `DecodeError`, also for one that is cut off or has something behind it."""
+    if encoding.strip().lower() == "deflate" and (body[0] & 15 != 8 or int.from_bytes(body[:2]) % 31):
+        raise DecodeError("a deflate body without its zlib header")  # bare, any bytes could be text as well
+    found = decoder(encoding, min(most, max(1024 * 1024, MOST_RATIO * len(body))))
+    decoded = found.feed(body)
+    if not found.ended:
+        raise DecodeError("a compressed body that is cut off")
+    return decoded

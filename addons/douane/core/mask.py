@@ -1,115 +1,299 @@
-"""Secrets and hostile text, before anything is stored, logged or shown."""
+"""Secrets and hostile text, before anything is stored, logged or shown.
+
+A secret is known by where it stands (a parameter's or member's name), by how it looks (vendors' prefixes, JWTs, keys,
+card numbers), or by both (a text behind a name like `secret` inside another text). When in doubt it is masked.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
+from urllib.parse import unquote
+
+import orjson
 
 MASK = "••••"
 MOST_TEXT = 2_000
 MOST_MEMBERS = 100
 MOST_DEPTH = 8
-MOST_TOTAL = 16_000
+MOST_TOTAL = 14_000
+"""Bytes of JSON for one call's arguments; with what is left over at the edges they stay under 16 KB."""
+MOST_READ = 100_000
+"""Characters that are searched for credentials, which takes about a quarter of a microsecond each at worst."""
 
-_SECRET_NAME = re.compile(
-    r"(^|[_\-.\[])(api[_-]?key|key|token|access[_-]?token|refresh[_-]?token|id[_-]?token|secret|client[_-]?secret"
-    r"|password|passwd|passphrase|pwd|authorization|auth|credential|credentials|private[_-]?key|signature|sig|cookie"
-    r"|session|sessionid|webhook[_-]?secret|bearer|jwt|pin|cvc|cvv|otp|code|assertion|number|account[_-]?number|iban"
-    r"|encrypted[_-]?value|x[_-]amz[_-](signature|credential|security[_-]token)|x[_-]goog[_-](signature|credential))"
-    r"([_\-.\]]|$)",
-    re.IGNORECASE,
-)
-_NOT_SECRET_NAME = re.compile(
-    r"(max|min|total|prompt|completion|input|output|num|count|budget|cached?)_?(completion_|output_|input_)?tokens?$"
-    r"|^(key_id|token_type|issue_number|pull_number|code_of_conduct|milestone_number|alert_number|number_of.*)$"
-    r"|_number$|^number$",
-    re.IGNORECASE,
-)
+_MASKED_TEXT = """
+key apikey accesskey secretkey privatekey signingkey token accesstoken refreshtoken idtoken authtoken
+bearertoken secret secrets clientsecret password passwd passphrase passcode pwd authorization auth authn
+credential credentials signature sig cookie cookies setcookie session sessionid sessiontoken bearer jwt pin cvc
+cvv csc otp totp mfa assertion codeverifier iban pan ssn hmac salt nonce webhook webhookurl connectionstring dsn
+accountnumber routingnumber cardnumber encryptedvalue sas xapikey apitoken pat
+"""
+_SECRET_WORDS = frozenset(_MASKED_TEXT.split())
+"""Words that make a member a secret, alone or as a part of its name."""
 
-SECRET_LOOKS = re.compile(
-    r"sk-[A-Za-z0-9_-]{12,}|(?:sk|rk|pk|whsec)_(?:live|test)?_?[A-Za-z0-9]{12,}"
-    r"|gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}"
-    r"|xox[abeoprs]-[A-Za-z0-9-]{10,}|xapp-[A-Za-z0-9-]{10,}|AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9._-]{20,}"
-    r"|(?:AKIA|ASIA)[A-Z0-9]{16}|gsk_[A-Za-z0-9]{20,}|xai-[A-Za-z0-9]{20,}|hf_[A-Za-z0-9]{20,}|npm_[A-Za-z0-9]{20,}"
-    r"|pypi-[A-Za-z0-9_-]{20,}|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*|Bearer\s+[A-Za-z0-9._~+/=-]{8,}"
-    r"|Basic\s+[A-Za-z0-9+/=]{8,}|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"
-    r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)|bot[0-9]{6,}:[A-Za-z0-9_-]{20,}"
-    r"|(?<=hooks\.slack\.com/)services/[A-Za-z0-9/]+|\b(?=[A-Za-z0-9+/_-]*[0-9])(?=[A-Za-z0-9+/_-]*[a-z])"
-    r"(?=[A-Za-z0-9+/_-]*[A-Z])[A-Za-z0-9+/_-]{40,}={0,2}"
-)
-"""Texts that look like a credential wherever they stand: vendors' prefixes, JWTs, private keys, long random strings."""
+_PLAIN_TEXT = """
+maxtokens mintokens totaltokens prompttokens completiontokens inputtokens outputtokens cachedtokens
+reasoningtokens numtokens counttokens budgettokens thinkingbudgettokens maxcompletiontokens maxoutputtokens
+maxinputtokens maxtokenstosample tokens tokentype tokencount keyid publickey idempotencykey cachekey
+promptcachekey partitionkey sortkey primarykey foreignkey rowkey issuekey projectkey objectkey keyname keytype
+keys sessions hooks events author authors authority authorid authoremail gitauthor secretname secrettype
+secrettypes keyprefix signaturealgorithm authtype sessiontype passwordpolicy
+"""
+_PLAIN_NAMES = frozenset(_PLAIN_TEXT.split())
+"""Names with such a word in them that hold none."""
 
-_DIGITS = re.compile(r"\b(?:\d[ -]?){13,19}\b")
+_NUMBER_PARENTS = frozenset(
+    {"card", "cards", "bankaccount", "externalaccount", "account", "source", "paymentmethoddata"}
+)
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_MOST_NAME = 200
 
 
 def is_secret_name(name: str) -> bool:
     """Whether a member of this name holds a secret."""
-    return bool(_SECRET_NAME.search(name)) and not _NOT_SECRET_NAME.search(name)
+    known = _KNOWN_NAMES.get(name)
+    if known is None:
+        known = _reads_secret(name)
+        if len(_KNOWN_NAMES) < 4_096 and len(name) < 64:
+            _KNOWN_NAMES[name] = known
+    return known
+
+
+_KNOWN_NAMES: dict[str, bool] = {}
+
+
+def _reads_secret(name: str) -> bool:
+    """By the words of the name's last part (`card[number]`: number), in whatever spelling they are joined."""
+    parts = [part for part in re.split(r"[\[\].]+", name[:_MOST_NAME]) if part]
+    for part in reversed(parts):
+        words = [word.lower() for word in _WORDS.findall(part)]
+        joined = "".join(words)
+        if joined in _PLAIN_NAMES:
+            return False
+        if joined in _SECRET_WORDS or joined.endswith(("password", "secret", "apikey", "secretkey", "privatekey")):
+            return True
+        if any(word in _SECRET_WORDS for word in words):
+            return True
+        if any(a + b in _SECRET_WORDS for a, b in pairwise(words)):
+            return True
+    return _is_money_number(parts)
+
+
+def _is_money_number(parts: list[str]) -> bool:
+    """`card[number]`, `bank_account.account_number`: digits that are money."""
+    if len(parts) < 2 or parts[-1].lower() not in ("number", "account_number", "routing_number"):
+        return False
+    return "".join(_WORDS.findall(parts[-2])).lower() in _NUMBER_PARENTS
+
+
+# By look. Each expression is linear: no part of it can match in two ways what another part matches.
+
+_VENDOR = re.compile(
+    r"\b(?:sk|rk|pk)-[A-Za-z0-9_-]{12,}|\b(?:sk|rk|pk|whsec|seti|pi|cs|acct_sess)_[A-Za-z0-9_]*(?:secret|live|test)_[A-Za-z0-9_]{8,}"
+    r"|\bwhsec_[A-Za-z0-9+/=]{12,}|\bgh[pousr]_[A-Za-z0-9]{16,}|\bgithub_pat_[A-Za-z0-9_]{20,}|\bgl(?:pat|dt|rt|cbt|ptt)-[A-Za-z0-9_-]{16,}"
+    r"|\bxox[a-z]-[A-Za-z0-9-]{10,}|\bxapp-[A-Za-z0-9-]{10,}|\bAIza[A-Za-z0-9_-]{30,}|\bya29\.[A-Za-z0-9._-]{20,}|\b1//0[A-Za-z0-9_-]{20,}"
+    r"|\bGOCSPX-[A-Za-z0-9_-]{16,}|\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b|\bgsk_[A-Za-z0-9]{20,}|\bxai-[A-Za-z0-9]{20,}"
+    r"|\bhf_[A-Za-z0-9]{20,}|\bnpm_[A-Za-z0-9]{20,}|\bpypi-[A-Za-z0-9_-]{20,}|\bdop_v1_[a-f0-9]{32,}|\bshp(?:at|ca|pa|ss)_[a-fA-F0-9]{20,}"
+    r"|\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}|\b(?:SK|AC)[a-f0-9]{32}\b|\bkey-[a-f0-9]{32}\b|\blin_api_[A-Za-z0-9]{20,}"
+    r"|\bntn_[A-Za-z0-9]{20,}|\bsecret_[A-Za-z0-9]{30,}|\bpplx-[A-Za-z0-9]{20,}|\br8_[A-Za-z0-9]{20,}|\bdckr_pat_[A-Za-z0-9_-]{16,}"
+    r"|\bsbp_[a-f0-9]{30,}|\btskey-[A-Za-z0-9-]{12,}|\bvercel_[A-Za-z0-9_]{20,}|\bhvs\.[A-Za-z0-9_-]{20,}|\bATATT[A-Za-z0-9_=-]{20,}"
+    r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{2,}(?:\.[A-Za-z0-9_-]*){0,3}|\b\d{6,}:[A-Za-z0-9_-]{24,}"
+)
+"""Vendors' own prefixes, JSON web tokens, Telegram's bot tokens."""
+
+_SCHEME = re.compile(
+    r"\b(Bearer|Basic|Token|Digest|AWS4-HMAC-SHA256|Bot)\s+(?=[^\s]{8})[^\s\"',;]+(?:,\s*[A-Za-z]+=[^\s\"',;]+)*",
+    re.IGNORECASE,
+)
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----[^-]*(?:-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----)?"
+)
+_USERINFO = re.compile(r"(?<=://)[^/\s:@]{0,200}:[^/\s@]{1,200}(?=@)")
+_WEBHOOK = re.compile(
+    r"(?<=/services/)T[A-Z0-9]{6,}/B[A-Z0-9]{6,}/[A-Za-z0-9]{12,}|(?<=/workflows/)[A-Z0-9]{6,}/[A-Z0-9]{6,}/[A-Za-z0-9/]{12,}"
+    r"|(?<=/webhooks/)\d{10,}/[A-Za-z0-9_-]{20,}|(?<=/webhookb2/)[A-Za-z0-9@_/-]{20,}|(?<=/bot)\d{6,}:[A-Za-z0-9_-]{10,}"
+)
+"""Paths that are credentials: Slack, Discord, Teams, Telegram."""
+
+_NAMED = re.compile(
+    r"(?<![A-Za-z0-9_.-])([A-Za-z_][A-Za-z0-9_.-]{0,60})([\"']?\s{0,3}(?:=>|=|:)\s{0,3})(\"[^\"\r\n]{4,}\"|'[^'\r\n]{4,}'|[^\s\"'&;,<>(){}\[\]]{6,})"
+)
+"""`password = hunter22`, `"api_key": "…"`, `token: …` inside a text."""
+
+_LONG_WORD = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{32,}(?![A-Za-z0-9_-])")
+_CARD = re.compile(r"(?<![\dA-Za-z])\d(?:[ -]?\d){12,18}(?![\dA-Za-z])")
 
 
 def mask_text(text: str) -> str:
     """A text without what looks like a credential."""
-    return SECRET_LOOKS.sub(MASK, text) if len(text) >= 12 else text
+    if len(text) < 13 and "=" not in text and ":" not in text:
+        return text  # too short for any credential that is known by its look
+    for pattern, replacement in _LOOKS:
+        text = pattern.sub(replacement, text)
+    return text
 
 
-def mask_arguments(arguments: Mapping[str, Any], provider: str | None = None) -> dict[str, Any]:
-    """Arguments fit to be stored and shown: secrets masked, long values cut with their length said, 16 KB in all."""
-    budget = _Budget(MOST_TOTAL)
-    return {str(k): _masked(str(k), v, budget, 0) for k, v in list(arguments.items())[:MOST_MEMBERS]}
+def _named(found: re.Match[str]) -> str:
+    name, between, value = found.groups()
+    return f"{name}{between}{MASK}" if is_secret_name(name) and value.strip("\"'") not in _NO_SECRETS else found[0]
 
 
-class _Budget:
-    __slots__ = ("left",)
-
-    def __init__(self, left: int) -> None:
-        self.left = left
+_NO_SECRETS = frozenset({MASK, "required", "optional", "string", "undefined", "Bearer", "Basic", "Token", "Digest"})
 
 
-def _masked(name: str, value: Any, budget: _Budget, depth: int) -> Any:
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int | float):
-        budget.left -= 8
-        if is_secret_name(name):
-            return MASK
-        return value if isinstance(value, int) and abs(value) < 2**53 else str(value)[:40]
-    if isinstance(value, str):
-        if is_secret_name(name):
-            return MASK
-        most = max(0, min(MOST_TEXT, budget.left))
-        text = mask_text(value if len(value) <= 4 * MOST_TEXT else value[: 4 * MOST_TEXT])
-        budget.left -= min(len(text), most)
-        return text if len(value) <= most else f"{text[:most]}… ({len(value)} characters)"
-    if depth >= MOST_DEPTH or budget.left <= 0:
-        return "…"
-    if isinstance(value, Mapping):
-        if is_secret_name(name) and not any(isinstance(v, Mapping | list) for v in value.values()):
-            return MASK
-        found = {str(k)[:200]: _masked(str(k), v, budget, depth + 1) for k, v in list(value.items())[:MOST_MEMBERS]}
-        if len(value) > MOST_MEMBERS:
-            found["…"] = f"{len(value) - MOST_MEMBERS} more"
+def _long_word(found: re.Match[str]) -> str:
+    """Random text has letters of both cases and digits mixed; names, UUIDs and commit ids do not."""
+    word = found[0][:128]
+    kinds = any(ch.isdigit() for ch in word) + any(ch.islower() for ch in word) + any(ch.isupper() for ch in word)
+    if kinds < 3:
+        return found[0]
+    changes = sum(_kind(a) != _kind(b) for a, b in pairwise(word))
+    return MASK if changes * 4 >= len(word) else found[0]
+
+
+def _kind(ch: str) -> int:
+    return 0 if ch.isdigit() else 1 if ch.islower() else 2 if ch.isupper() else 3
+
+
+def _card(found: re.Match[str]) -> str:
+    """Digits that pass Luhn's check, but for the last four."""
+    digits = [int(ch) for ch in found[0] if ch.isdigit()]
+    total = sum(d if at % 2 == 0 else d * 2 - 9 * (d > 4) for at, d in enumerate(reversed(digits)))
+    return f"{MASK}{found[0][-4:]}" if total % 10 == 0 and digits[0] in (2, 3, 4, 5, 6) else found[0]
+
+
+def _scheme(found: re.Match[str]) -> str:
+    return f"{found[1]} {MASK}"
+
+
+type _Replacement = str | Callable[[re.Match[str]], str]
+
+_LOOKS: tuple[tuple[re.Pattern[str], _Replacement], ...] = (
+    (_PRIVATE_KEY, MASK),
+    (_USERINFO, MASK),
+    (_WEBHOOK, MASK),
+    (_SCHEME, _scheme),
+    (_VENDOR, MASK),
+    (_NAMED, _named),
+    (_LONG_WORD, _long_word),
+    (_CARD, _card),
+)
+
+
+# Structures
+
+
+def mask_arguments(arguments: Mapping[str, Any], provider: str | None = None) -> dict[str, Any]:  # noqa: ARG001
+    """Arguments fit to be stored and shown: secrets masked, long values cut with their length said, 16 KB at most."""
+    masked = _Masking().value("", arguments, 0)
+    assert isinstance(masked, dict)
+    return masked
+
+
+class _Masking:
+    """One pass over one call's arguments, within what is left of its room."""
+
+    __slots__ = ("left", "unread")
+
+    def __init__(self) -> None:
+        self.left = MOST_TOTAL
+        self.unread = MOST_READ
+
+    def value(self, name: str, value: Any, depth: int) -> Any:
+        self.left -= 4
+        if isinstance(value, str):
+            return MASK if value and is_secret_name(name) else self.text(value, MOST_TEXT)
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, int | float):
+            return self._number(name, value)
+        if depth >= MOST_DEPTH or self.left <= 0:
+            return "…"
+        if isinstance(value, Mapping):
+            return self._mapping(name, value, depth)
+        if isinstance(value, list | tuple):
+            items = []
+            for item in value[:MOST_MEMBERS]:
+                if self.left <= 0:
+                    break
+                items.append(self.value(name, item, depth + 1))
+            return items if len(items) == len(value) else [*items, f"… {len(value) - len(items)} more"]
+        return MASK
+
+    def _mapping(self, name: str, value: Mapping[Any, Any], depth: int) -> Any:
+        found: dict[str, Any] = {}
+        seen = 0
+        for key, item in value.items():
+            if seen >= MOST_MEMBERS or self.left <= 0:
+                break
+            seen += 1
+            shown = self.text(str(key), _MOST_NAME)
+            inner = f"{name}.{key}" if name else str(key)
+            found[shown] = self.value(inner, item, depth + 1)
+        if seen < len(value):
+            found["…"] = f"{len(value) - seen} more"
         return found
-    if isinstance(value, list | tuple):
-        items = [_masked(name, item, budget, depth + 1) for item in value[:MOST_MEMBERS]]
-        return items if len(value) <= MOST_MEMBERS else [*items, f"… {len(value) - MOST_MEMBERS} more"]
-    return MASK
+
+    def _number(self, name: str, value: float) -> Any:
+        self.left -= 8
+        if is_secret_name(name):
+            return MASK
+        if isinstance(value, int) and -(2**53) < value < 2**53:
+            return value
+        return f"{value:.12g}" if isinstance(value, float) else "a number out of range"
+
+    def text(self, value: str, most: int) -> str:
+        """A text, masked before it is cut, so that no cut takes a secret's tell-tale beginning away."""
+        room = max(0, min(most, self.left))
+        read = value[: max(0, min(2 * most, self.unread))]
+        self.unread -= len(read)
+        shown = mask_text(read)
+        if not shown.isascii():
+            shown = shown.encode("utf-8", "backslashreplace").decode()  # lone surrogates have no UTF-8
+        whole = len(read) == len(value)
+        size = len(orjson.dumps(shown))
+        if whole and len(shown) <= room and size <= self.left:
+            self.left -= size
+            return shown
+        # The end of what was read may be the first half of a secret that cannot be told by its look any more.
+        shown = shown[: room if whole else min(room, len(shown) // 2)]
+        if (size := len(orjson.dumps(shown))) > self.left:
+            shown = shown[: max(0, self.left) // 6]
+            size = len(orjson.dumps(shown))
+        self.left -= size + 24
+        return f"{shown}… ({len(value)} characters)"
 
 
 def mask_target(target: bytes) -> str:
     """A request target for people: values of secret-named parameters and what looks like a credential masked."""
     path, question, query = target.decode("latin-1").partition("?")
-    if not question:
-        return printable(mask_text(path))
-    parts = []
-    for part in query.split("&"):
-        name, equals, _ = part.partition("=")
-        parts.append(f"{name}={MASK}" if equals and is_secret_name(name) else mask_text(part))
-    return printable(f"{mask_text(path)}?{'&'.join(parts)}")
+    shown = _mask_encoded(path)
+    if question:
+        shown += "?" + "&".join(_mask_parameter(part) for part in query.split("&"))
+    return printable(shown)
 
 
-_ODD_SPACES = {"Zl", "Zp", "Cc", "Cf", "Cs", "Co", "Cn"}
+def _mask_parameter(part: str) -> str:
+    name, equals, value = part.partition("=")
+    if equals and value and is_secret_name(unquote(name)):
+        return f"{_mask_encoded(name)}={MASK}"
+    return _mask_encoded(part)
+
+
+def _mask_encoded(text: str) -> str:
+    """A percent-encoded text as it stands, or decoded and masked where the encoding hides something."""
+    masked = mask_text(text)
+    if "%" not in text:
+        return masked
+    plain = unquote(text, errors="replace")
+    hidden = mask_text(plain)
+    return masked if hidden == plain else hidden
+
+
+_ODD = frozenset({"Zl", "Zp", "Cc", "Cf", "Cs", "Co", "Cn"})
 
 
 def printable(text: str) -> str:
@@ -117,6 +301,5 @@ def printable(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(
-        f"\\u{{{ord(ch):x}}}" if unicodedata.category(ch) in _ODD_SPACES or (ch.isspace() and ch != " ") else ch
-        for ch in text
+        f"\\u{{{ord(ch):x}}}" if unicodedata.category(ch) in _ODD or (ch.isspace() and ch != " ") else ch for ch in text
     )

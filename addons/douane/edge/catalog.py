@@ -5,17 +5,24 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from dataclasses import replace
+import re
+import string
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import blake3
 
-from douane.core.catalog import Catalog, Operation, Shard, ShardInvalid
-from douane.core.catalog.shard import operation_from_json
+from douane.core.catalog import Catalog, Operation, Shard, ShardInvalid, shard_from_json
 from douane.core.tool import Nature, Tier
 from douane.edge.home import shipped_policy_dir
 from douane.edge.yaml import Document, Problem, load_yaml
+
+SHIPPED_JUDGEMENTS = "reviewed.yaml"
+"""Built into the shards already; a copy of it in an operator's folder must be the shipped one."""
+
+_KEYS = ("tier", "nature", "reviewed", "reason", "summary")
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class CatalogInvalid(Exception):
@@ -28,85 +35,129 @@ class CatalogInvalid(Exception):
 
 def load_catalog(overlay: Path | None = None) -> Catalog:
     """The shipped catalog with the overlay `*.yaml` of a folder laid over it; raises `CatalogInvalid`."""
-    folder = shipped_policy_dir() / "catalog" / "built"
+    folder = shipped_policy_dir() / "catalog"
     hasher = blake3.blake3(b"douane catalog v1\n")
     try:
-        index_bytes = (folder / "index.json").read_bytes()
-        index = json.loads(index_bytes)
-        shards = {name: _load_shard(folder, name, entry) for name, entry in index["shards"].items()}
-    except (OSError, ValueError, KeyError, ShardInvalid) as error:
-        raise CatalogInvalid((Problem(str(folder), 1, f"the shipped catalog is damaged: {error}", "Install again."),)) from error
-    hasher.update(index_bytes)
+        content = (folder / "built" / "index.json").read_bytes()
+        index = json.loads(content)
+        shards = {name: _load_shard(folder / "built", name, entry) for name, entry in index["shards"].items()}
+        hosts = {host: shards[name] for host, name in index["hosts"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ShardInvalid) as error:
+        problem = Problem(str(folder), 1, f"the shipped catalog is damaged: {error}", "Install Douane again.")
+        raise CatalogInvalid((problem,)) from error
+    hasher.update(content)
+    changes: dict[str, dict[str, Any]] = {}
     problems: list[Problem] = []
     if overlay is not None and overlay.is_dir():
-        changes: dict[str, dict[str, Any]] = {}
+        known = Catalog(hosts, {}, "").tools()
         for file in sorted(overlay.glob("*.yaml")):
-            if file.name == "reviewed.yaml":  # the shipped judgements, already in the shards
+            if file.name == SHIPPED_JUDGEMENTS:
+                problems += _check_shipped(file, folder / SHIPPED_JUDGEMENTS)
                 continue
             document = load_yaml(file, f"catalog/{file.name}")
-            problems += document.problems
-            problems += _read_overlay(document, shards, changes)
-            hasher.update(file.read_bytes())
-        shards = {name: _laid_over(shard, changes) for name, shard in shards.items()}
+            problems += document.problems or _Overlay(document, known, changes).read()
     if problems:
         raise CatalogInvalid(tuple(sorted(problems)))
-    hosts = {host: shards[name] for host, name in index["hosts"].items()}
-    return Catalog(hosts, {}, hasher.hexdigest())
+    for name in sorted(changes):
+        hasher.update(f"{name} {sorted(changes[name].items())}\n".encode())
+    laid = {name: shard.changed(changes) for name, shard in shards.items()}
+    return Catalog({host: laid[shard.provider] for host, shard in hosts.items()}, {}, hasher.hexdigest())
 
 
-def _load_shard(folder: Path, name: str, entry: dict[str, str]) -> Shard:
+def _load_shard(folder: Path, name: str, entry: Mapping[str, str]) -> Shard:
     content = (folder / entry["file"]).read_bytes()
     if hashlib.sha256(content).hexdigest() != entry["sha256"]:
         raise ShardInvalid(f"{entry['file']} is not the file that the index names")
-    data = json.loads(content)
-    return Shard(name, tuple(operation_from_json(found) for found in data["operations"]), data["trie"])
+    return shard_from_json(name, json.loads(content))
 
 
-_KEYS = {"tier", "nature", "reviewed", "reason", "summary"}
+def _check_shipped(file: Path, shipped: Path) -> list[Problem]:
+    """A changed copy of the shipped judgements would look as if it were in force."""
+    try:
+        if file.read_bytes() == shipped.read_bytes():
+            return []
+    except OSError:
+        pass
+    message = "the shipped judgements are changed here, which has no effect"
+    return [Problem(f"catalog/{file.name}", 1, message, "Remove the file; put your own judgements in another one.")]
 
 
-def _read_overlay(document: Document, shards: dict[str, Shard], changes: dict[str, dict[str, Any]]) -> list[Problem]:
-    problems: list[Problem] = []
-    value = document.value
-    if not isinstance(value, dict) or set(value) != {"tools"} or not isinstance(value["tools"], dict):
-        return [document.problem((), "an overlay has one key, `tools`", "tools: {github.repos.merge: {tier: visible, …}}")]
-    known = {operation.tool: operation for shard in shards.values() for operation in shard.operations}
-    for tool, judged in value["tools"].items():
+class _Overlay:
+    """One overlay file: judgements on tools by their exact names."""
+
+    def __init__(self, document: Document, known: Mapping[str, Operation], changes: dict[str, dict[str, Any]]) -> None:
+        self._document = document
+        self._known = known
+        self._changes = changes
+        self._problems: list[Problem] = []
+
+    def read(self) -> list[Problem]:
+        """Add the judgements to the changes; returns every mistake."""
+        value = self._document.value
+        if not isinstance(value, dict) or set(value) != {"tools"} or not isinstance(value["tools"], dict):
+            self._problem((), "an overlay has one key, `tools`", "tools: {github.pulls.merge: {tier: visible, …}}")
+            return self._problems
+        for tool, judged in value["tools"].items():
+            self._judge(str(tool), judged)
+        return self._problems
+
+    def _problem(self, path: tuple[str | int, ...], message: str, mend: str) -> None:
+        self._problems.append(self._document.problem(path, message, mend))
+
+    def _judge(self, tool: str, judged: Any) -> None:
         path = ("tools", tool)
-        if tool not in known:
-            mend = "Names are exact; patterns are not allowed." if "*" in tool else "See `douane policy explain` for names."
-            problems.append(document.problem(path, f"the catalog has no tool `{tool}`", mend))
-            continue
-        if not isinstance(judged, dict):
-            problems.append(document.problem(path, "a judgement is a mapping", "{tier: irreversible, reason: …}"))
-            continue
-        for key in judged.keys() - _KEYS:
-            problems.append(document.problem((*path, key), f"unknown key `{key}`", f"Known: {', '.join(sorted(_KEYS))}."))
-        try:
-            tier = Tier(judged["tier"]) if "tier" in judged else known[tool].tier
-            nature = Nature(judged["nature"]) if "nature" in judged else known[tool].nature
-        except ValueError as error:
-            problems.append(document.problem(path, str(error), "Tiers: reversible, visible, irreversible."))
-            continue
-        if tier.rank < known[tool].tier.rank and not (judged.get("reason") and judged.get("reviewed")):
-            problems.append(document.problem(path, "a tier is lowered without `reviewed` and `reason`", "Say who judged and why."))
-            continue
-        changes[tool] = {"tier": tier, "nature": nature, "evidence": f"operator: {judged.get('reason', 'raised')}"}
-        if "summary" in judged:
-            changes[tool]["summary"] = str(judged["summary"])
+        if tool not in self._known:
+            pattern = any(ch in tool for ch in "*?[")
+            mend = "Names are exact; a pattern would judge what nobody looked at." if pattern else "Check its spelling."
+            self._problem(path, f"the catalog has no tool `{tool}`", mend)
+            return
+        if tool in self._changes:
+            self._problem(path, f"`{tool}` is judged twice", "Keep one of the two.")
+            return
+        if not isinstance(judged, dict) or "tier" not in judged:
+            self._problem(path, "a judgement names a tier", "{tier: irreversible, reviewed: 2026-11-23, reason: …}")
+            return
+        for key in judged.keys() - set(_KEYS):
+            self._problem((*path, key), f"unknown key `{key}`", f"Known are {', '.join(_KEYS)}.")
+        before = self._known[tool]
+        found: dict[str, Any] = {"evidence": f"operator: {judged.get('reason') or 'no reason given'}"}
+        found["tier"] = self._one_of(Tier, (*path, "tier"), judged["tier"])
+        if "nature" in judged:
+            found["nature"] = self._one_of(Nature, (*path, "nature"), judged["nature"])
         if "reviewed" in judged:
-            try:
-                changes[tool]["reviewed"] = datetime.date.fromisoformat(str(judged["reviewed"]))
-            except ValueError:
-                problems.append(document.problem((*path, "reviewed"), "not a date", "reviewed: 2026-11-23"))
-    return problems
+            found["reviewed"] = self._date((*path, "reviewed"), judged["reviewed"])
+        if "summary" in judged:
+            found["summary"] = self._sentence((*path, "summary"), judged["summary"])
+        if "reason" in judged and not isinstance(judged["reason"], str):
+            self._problem((*path, "reason"), "a reason is a sentence", "reason: what makes it so")
+        lowered = found["tier"] is not None and found["tier"].rank < before.tier.rank
+        if lowered and not (judged.get("reason") and judged.get("reviewed")):
+            self._problem(
+                path,
+                f"the tier is lowered from {before.tier} without `reviewed` and `reason`",
+                "Say when somebody looked at this tool, and why it is less of a risk.",
+            )
+        self._changes[tool] = found
 
+    def _one_of[T: (Tier, Nature)](self, kind: type[T], path: tuple[str | int, ...], value: Any) -> T | None:
+        try:
+            return kind(value)
+        except ValueError:
+            self._problem(path, f"there is no {kind.__name__.lower()} `{value}`", f"One of {', '.join(kind)}.")
+            return None
 
-def _laid_over(shard: Shard, changes: dict[str, dict[str, Any]]) -> Shard:
-    if not any(operation.tool in changes for operation in shard.operations):
-        return shard
-    operations: tuple[Operation, ...] = tuple(
-        operation.changed(**changes[operation.tool]) if operation.tool in changes else operation
-        for operation in shard.operations
-    )
-    return replace(shard, operations=operations)
+    def _date(self, path: tuple[str | int, ...], value: Any) -> datetime.date | None:
+        try:
+            return datetime.date.fromisoformat(str(value))
+        except ValueError:
+            self._problem(path, "not a date", "reviewed: 2026-11-23")
+            return None
+
+    def _sentence(self, path: tuple[str | int, ...], value: Any) -> str:
+        try:
+            fields = [name for _, name, spec, conversion in string.Formatter().parse(str(value)) if name is not None]
+        except ValueError:
+            fields = ["{"]
+        if not all(_FIELD.fullmatch(name) for name in fields):
+            self._problem(path, "a field that is not just a name", "summary: Delete {repo} of {owner}")
+        return str(value)

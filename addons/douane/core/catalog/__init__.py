@@ -1,6 +1,7 @@
 """Requests mapped to tools: a trie of path templates per provider, read from data."""
 
 from douane.core.catalog.classify import Catalog
-from douane.core.catalog.shard import Operation, Shard, ShardInvalid
+from douane.core.catalog.operation import Operation
+from douane.core.catalog.shard import Shard, ShardInvalid, shard_from_json
 
-__all__ = ["Catalog", "Operation", "Shard", "ShardInvalid"]
+__all__ = ["Catalog", "Operation", "Shard", "ShardInvalid", "shard_from_json"]

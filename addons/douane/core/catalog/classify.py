@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from douane.core.catalog.arguments import read_arguments, values_of
+from douane.core.catalog.git import read_fetch, read_push
 from douane.core.catalog.graphql import read_document
-from douane.core.catalog.shard import Operation, Shard
-from douane.core.hosts import looks_like_inference, provider_of
-from douane.core.mask import mask_text
+from douane.core.catalog.operation import Discriminator, Operation
+from douane.core.catalog.shard import Match, Shard
+from douane.core.catalog.unmapped import unmapped, unmatched
+from douane.core.hosts import provider_of
+from douane.core.mask import is_secret_name, mask_target, mask_text, printable
 from douane.core.refusal import RequestAmbiguous
 from douane.core.request import SAFE_METHODS, CanonicalRequest
-from douane.core.tool import Classification, Nature, Tier, worst
+from douane.core.tool import Classification, Tier
 
-_NATURE_OF = {"DELETE": Nature.DELETE, "GET": Nature.READ, "HEAD": Nature.READ, "OPTIONS": Nature.META}
+_MOST_SHOWN = 200
 
 
 class Catalog:
@@ -36,10 +41,14 @@ class Catalog:
                 at = host.find(".", at + 1)
         return found
 
+    def shards(self) -> tuple[Shard, ...]:
+        """Every shard once."""
+        return tuple({id(shard): shard for shard in [*self._hosts.values(), *self._suffixes.values()]}.values())
+
     def tools(self) -> dict[str, Operation]:
         """Every tool by name, with the worst of its operations."""
         found: dict[str, Operation] = {}
-        for shard in {id(s): s for s in [*self._hosts.values(), *self._suffixes.values()]}.values():
+        for shard in self.shards():
             for operation in shard.operations:
                 known = found.get(operation.tool)
                 if known is None or operation.tier.rank > known.tier.rank:
@@ -50,198 +59,146 @@ class Catalog:
         """Map a request; raises `RequestAmbiguous` where the provider could read it as another tool."""
         shard = self.shard_of(request.host)
         if shard is None:
-            return _unmapped(request)
+            return unmapped(request)
         if request.path_trap is not None:
             raise RequestAmbiguous(request.path_trap)
         method = "GET" if request.method == "HEAD" else request.method
         matches = shard.find(method, request.segments)
-        if request.other_method is not None:
-            # Nobody outside knows which of the two the provider takes; the worse of both counts.
-            other = shard.find("GET" if request.other_method == "HEAD" else request.other_method, request.segments)
-            matches = matches + other if other else []
-        matches = [found for found in matches if _applies(found[0], request)]
+        unknown = False
+        if request.other_method is not None or request.encoded_slash or request.raw.target.endswith(b".json"):
+            matches, unknown = _all_readings(request, shard)
+        if any(operation.only_if is not None for operation, _ in matches):
+            matches = [found for found in matches if _applies(found[0].only_if, request)]
         if not matches:
-            return _unmatched(request, shard.provider)
-        return _matched(request, shard, matches)
+            return unmatched(request, shard.provider, serves_models=provider_of(request.host) is not None)
+        classification = _matched(request, shard, matches)
+        if unknown and classification.tier is not Tier.IRREVERSIBLE:
+            return replace(classification, tier=Tier.IRREVERSIBLE, evidence="could also be an operation nobody knows")
+        return classification
 
 
-def _applies(operation: Operation, request: CanonicalRequest) -> bool:
-    if operation.only_if is None:
+def _all_readings(request: CanonicalRequest, shard: Shard) -> tuple[list[Match], bool]:
+    """What a request could be where its method or path can be read in two ways, and whether one of them is unknown."""
+    methods = [request.method if request.method != "HEAD" else "GET"]
+    if request.other_method is not None:
+        methods.append("GET" if request.other_method == "HEAD" else request.other_method)
+    readings = [request.segments]
+    if request.encoded_slash:
+        if not shard.encoded_slash:
+            raise RequestAmbiguous("an encoded slash in the path")
+        readings.append(tuple("/".join(request.segments).split("/")))
+    found: list[Match] = []
+    unknown = False
+    for method in methods:
+        for segments in readings:
+            matches = shard.find(method, segments)
+            unknown = unknown or (not matches and method not in SAFE_METHODS)
+            found += matches
+            if segments and segments[-1].endswith(".json") and len(segments[-1]) > len(".json"):
+                found += shard.find(method, (*segments[:-1], segments[-1].removesuffix(".json")))
+    return found, unknown
+
+
+def _applies(only_if: Discriminator | None, request: CanonicalRequest) -> bool:
+    if only_if is None:
         return True
-    where, name, value = operation.only_if
+    where, name, wanted = only_if
     match where:
         case "query":
             values = [text for key, text in request.query if key == name]
         case "header":
-            values = [request.header(name) or ""]
-        case _:
+            values = [value.decode("latin-1") for key, value in request.raw.headers if key.lower() == name.encode()]
+        case "body":
             body = request.json()
-            values = [str(body.get(name))] if isinstance(body, dict) else []
+            values = [str(body[name])] if isinstance(body, dict) and name in body else []
     if len(values) > 1:
         raise RequestAmbiguous("a discriminating parameter that stands twice")
-    return values == [value]
+    return bool(values) and wanted in ("*", values[0])
 
 
-def _matched(
-    request: CanonicalRequest, shard: Shard, matches: list[tuple[Operation, tuple[str, ...]]]
-) -> Classification:
+def _matched(request: CanonicalRequest, shard: Shard, matches: list[Match]) -> Classification:
     # The most specific match names the tool, unless a riskier one could be meant just as well.
-    operation, values = max(matches, key=lambda found: found[0].tier.rank)
-    arguments = _arguments(request, operation, values)
-    tool, tier, nature, evidence = operation.tool, operation.tier, operation.nature, operation.evidence
+    operation, values = matches[0]
     operations: tuple[str, ...] = ()
-    if operation.reader == "graphql":
-        document = read_document(request, shard.provider)
-        tool, operations = document.tool, document.operations
-        tier, nature = worst(tier, document.tier) if document.tier is Tier.IRREVERSIBLE else document.tier, document.nature
-        evidence = document.evidence
-        arguments = document.arguments
-    for predicate in operation.raises:
-        if predicate.argument in arguments and predicate.tier.rank > tier.rank:
-            value = arguments[predicate.argument]
-            if not predicate.equals or _canonical(value) in predicate.equals or value in predicate.equals:
+    billable = operation.billable
+    if len(matches) > 1:
+        operation, values = max(matches, key=lambda found: found[0].tier.rank)
+        names = dict.fromkeys(found.tool for found, _ in matches)
+        operations = tuple(names) if len(names) > 1 else ()
+        billable = any(found.billable for found, _ in matches)
+    if operation.reader is not None:
+        return _by_reader(request, shard, operation, values)
+    arguments = read_arguments(request, operation, shard.reads, values)
+    tier, evidence = operation.tier, operation.evidence
+    for found, _ in matches:
+        for predicate in found.raises:
+            if predicate.tier.rank > tier.rank and any(
+                predicate.applies_to(value) for value in values_of(arguments, predicate.argument)
+            ):
                 tier, evidence = predicate.tier, f"body: {predicate.why}"
+    return Classification(
+        tool=operation.tool,
+        tier=tier,
+        nature=operation.nature,
+        provider=shard.provider,
+        mapped=True,
+        billable=billable,
+        arguments=arguments,
+        summary=_sentence(operation, arguments, request) if tier is not Tier.REVERSIBLE else "",
+        evidence=evidence,
+        operations=operations,
+    )
+
+
+def _by_reader(
+    request: CanonicalRequest, shard: Shard, operation: Operation, values: tuple[str, ...]
+) -> Classification:
+    """A request whose body is in a grammar of its own, which names the tool."""
+    arguments: dict[str, Any] = dict(zip(operation.parameters, values, strict=True))
+    operations: tuple[str, ...] = ()
+    tool, tier, nature, evidence = operation.tool, operation.tier, operation.nature, operation.evidence
+    shown = tool
+    match operation.reader:
+        case "graphql":
+            document = read_document(request, shard.provider)
+            tool, tier, nature, evidence = document.tool, document.tier, document.nature, document.evidence
+            operations, arguments = document.operations, document.arguments
+            shown = f"{shard.provider} GraphQL: {', '.join(arguments['fields'])[:_MOST_SHOWN]}"
+        case "git-fetch":
+            tool = read_fetch(request.body)
+        case "git-push":
+            changes = read_push(request.body)
+            arguments["refs"] = [{"ref": change.ref, "action": change.action} for change in changes]
+            operations = tuple(dict.fromkeys(change.tool for change in changes))
+            listed = ", ".join(f"{change.action} {change.ref}" for change in changes)
+            shown = f"Push to {arguments.get('repository', request.host)}: {listed[:_MOST_SHOWN] or 'nothing yet'}"
     return Classification(
         tool=tool,
         tier=tier,
         nature=nature,
         provider=shard.provider,
         mapped=True,
-        billable=any(found.billable for found, _ in matches),
+        billable=False,
         arguments=arguments,
-        summary=_sentence(operation, tool, arguments, request) if tier is not Tier.REVERSIBLE else "",
+        summary=printable(shown) if tier is not Tier.REVERSIBLE else "",
         evidence=evidence,
         operations=operations,
     )
 
 
-def _canonical(value: Any) -> Any:
-    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
-
-
-class _Named(dict[str, Any]):
+class _Shown(dict[str, str]):
     def __missing__(self, key: str) -> str:
         return "?"
 
 
-def _sentence(operation: Operation, tool: str, arguments: Mapping[str, Any], request: CanonicalRequest) -> str:
-    if operation.summary and operation.reader is None:
-        shown = _Named({key: str(value)[:200] for key, value in arguments.items()})
-        return mask_text(operation.summary.format_map(shown))
-    path = mask_text(request.path.decode("latin-1")[:200])
-    return f"{tool}: {request.method} {request.host}{path}"
-
-
-def _arguments(request: CanonicalRequest, operation: Operation, values: tuple[str, ...]) -> dict[str, Any]:
-    """Path, query and body members under the vendor's names; a path parameter wins over a body member of its name."""
-    found: dict[str, Any] = {}
-    pairs = list(request.query)
-    if request.method not in SAFE_METHODS and request.body:
-        form = request.form()
-        if form is not None:
-            pairs += form
-        else:
-            body = request.json()
-            if isinstance(body, dict):
-                found.update(_counted(body) if operation.inference else body)
-            elif body is not None:
-                found["items"] = body
-    names = {name for name, _ in pairs}
-    if request.method not in SAFE_METHODS and len(names) != len(pairs):
-        repeated = {name for name, _ in pairs if not name.endswith("[]")}
-        if len(repeated) != sum(not name.endswith("[]") for name, _ in pairs):
-            raise RequestAmbiguous("a parameter that stands twice")
-    for name in operation.integers:
-        split = [other for other in names if other.partition("[")[0] == name and other != name]
-        if split or (name in names and name in found):
-            raise RequestAmbiguous(f"a split or repeated {name}")
-    for name, text in pairs:
-        if name in operation.integers:
-            if not (text.isascii() and text.isdigit() and len(text) <= 18):
-                raise RequestAmbiguous(f"a {name} that is not a plain integer")
-            found[name] = int(text)
-        elif name == "currency":
-            found[name] = text.lower()
-        elif name in found and name.endswith("[]"):
-            found[name] = [*(found[name] if isinstance(found[name], list) else [found[name]]), text]
-        else:
-            found[name] = {"true": True, "false": False}.get(text, text)
-    for name in operation.required:
-        if name not in found:
-            raise RequestAmbiguous(f"a missing {name}")
-    for name in operation.integers:
-        if name in found and (not isinstance(found[name], int) or isinstance(found[name], bool)):
-            raise RequestAmbiguous(f"a {name} that is not a plain integer")
-    found.update(zip(operation.parameters, values, strict=False))
-    return found
-
-
-_TEXTS = frozenset({"messages", "system", "tools", "input", "prompt", "contents", "instructions", "functions"})
-
-
-def _counted(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The members of an inference call, its texts as counts only."""
-    found: dict[str, Any] = {}
-    for name, value in body.items():
-        if isinstance(value, bool | int | float) or value is None or (isinstance(value, str) and name not in _TEXTS):
-            found[name] = value[:200] if isinstance(value, str) else value
-        elif isinstance(value, list):
-            found[name] = f"{len(value)} items"
-        elif isinstance(value, str):
-            found[name] = f"{len(value)} characters"
-        else:
-            found[name] = "object"
-    return found
-
-
-def _unmatched(request: CanonicalRequest, provider: str) -> Classification:
-    method = request.other_method or request.method
-    safe = method in SAFE_METHODS and request.method in SAFE_METHODS
-    return Classification(
-        tool=f"{provider}.unmatched.{method.lower()}",
-        tier=Tier.REVERSIBLE if safe else Tier.IRREVERSIBLE,
-        nature=_NATURE_OF.get(method, Nature.WRITE),
-        provider=provider,
-        mapped=True,
-        billable=not safe and provider_of(request.host) is not None,
-        arguments=_plain_arguments(request),
-        summary=f"An operation of {provider} that the catalog does not know: {method} "
-        f"{request.host}{mask_text(request.path.decode('latin-1')[:200])}",
-        evidence="unknown operation of a known provider",
-    )
-
-
-def _unmapped(request: CanonicalRequest) -> Classification:
-    method = request.other_method or request.method
-    safe = method in SAFE_METHODS and request.method in SAFE_METHODS
-    provider = provider_of(request.host)
-    billable = False
-    if provider is not None:
-        billable = not safe
-    elif not safe:
-        path = "/" + "/".join(request.segments)
-        billable = looks_like_inference(path, _lenient_json(request))
-    tier = Tier.REVERSIBLE if safe else Tier.IRREVERSIBLE if method == "DELETE" else Tier.VISIBLE
-    return Classification(
-        tool=f"unmapped.{method.lower()}" if provider is None else f"{provider}.unmatched.{method.lower()}",
-        tier=tier,
-        nature=_NATURE_OF.get(method, Nature.WRITE),
-        provider=provider,
-        mapped=False,
-        billable=billable,
-        arguments=_plain_arguments(request),
-        summary=f"{method} {request.host}{mask_text(request.path.decode('latin-1')[:200])}",
-        evidence="unknown host" if provider is None else "inference host without a catalog",
-    )
-
-
-def _plain_arguments(request: CanonicalRequest) -> dict[str, Any]:
-    """The path; on a host nobody described, a body's members may be anything and are not read."""
-    return {"path": mask_text(request.path.decode("latin-1")[:500])}
-
-
-def _lenient_json(request: CanonicalRequest) -> Any:
-    try:
-        return request.json()
-    except RequestAmbiguous:
-        return None
+def _sentence(operation: Operation, arguments: Mapping[str, Any], request: CanonicalRequest) -> str:
+    """A plain sentence for the reviewer, with nothing in it that is secret or could forge another."""
+    if operation.inference:
+        return f"Ask the model {printable(str(arguments.get('model', '?'))[:_MOST_SHOWN])}"
+    if operation.summary:
+        shown = _Shown(
+            {name: mask_text(str(value)[:_MOST_SHOWN]) for name, value in arguments.items() if not is_secret_name(name)}
+        )
+        return printable(operation.summary.format_map(shown))
+    path = mask_target(request.raw.target).partition("?")[0]
+    return f"{operation.tool}: {request.method} {request.host}{path[:_MOST_SHOWN]}"

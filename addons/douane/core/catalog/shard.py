@@ -10,80 +10,17 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
+from douane.core.catalog.operation import Discriminator, Operation, Raise, Reader, Reads
 from douane.core.tool import Nature, Tier
+
+type Match = tuple[Operation, tuple[str, ...]]
+"""An operation, and the values of its path's parameters in order."""
 
 
 class ShardInvalid(Exception):
     """A shard that is not of the form this program reads."""
-
-
-@dataclass(frozen=True, slots=True)
-class Raise:
-    """A body predicate: an argument's value that makes the call riskier than its tool."""
-
-    argument: str
-    equals: tuple[Any, ...]
-    """Values that raise; empty: any value, as soon as the argument is there."""
-    tier: Tier
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One route of one tool."""
-
-    tool: str
-    tier: Tier
-    nature: Nature
-    parameters: tuple[str, ...] = ()
-    """Names of the path's parameters in order."""
-    billable: bool = False
-    evidence: str = "heuristic"
-    reviewed: datetime.date | None = None
-    summary: str = ""
-    """A sentence with `{argument}` fields."""
-    only_if: tuple[str, str, str] | None = None
-    """A discriminator: (`query` | `header` | `json`, name, value)."""
-    raises: tuple[Raise, ...] = ()
-    integers: tuple[str, ...] = ()
-    """Arguments that must be one integer where they stand: split or repeated they are ambiguous."""
-    required: tuple[str, ...] = ()
-    inference: bool = False
-    """Texts among the arguments are counted, not kept."""
-    reader: str | None = None
-    """`graphql`: the body names the tool."""
-
-    def changed(self, **members: Any) -> Operation:
-        """The operation with some members replaced."""
-        return replace(self, **members)
-
-
-def operation_from_json(data: Mapping[str, Any]) -> Operation:
-    """Read an operation; raises `ShardInvalid`."""
-    try:
-        reviewed = data.get("reviewed")
-        return Operation(
-            tool=data["tool"],
-            tier=Tier(data["tier"]),
-            nature=Nature(data["nature"]),
-            parameters=tuple(data.get("parameters", ())),
-            billable=bool(data.get("billable", False)),
-            evidence=data.get("evidence", "heuristic"),
-            reviewed=datetime.date.fromisoformat(reviewed) if reviewed else None,
-            summary=data.get("summary", ""),
-            only_if=tuple(data["only_if"]) if "only_if" in data else None,
-            raises=tuple(
-                Raise(r["argument"], tuple(r.get("equals", ())), Tier(r["tier"]), r["why"]) for r in data.get("raises", ())
-            ),
-            integers=tuple(data.get("integers", ())),
-            required=tuple(data.get("required", ())),
-            inference=bool(data.get("inference", False)),
-            reader=data.get("reader"),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ShardInvalid(f"an operation that cannot be read: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +30,83 @@ class Shard:
     provider: str
     operations: tuple[Operation, ...]
     trie: Mapping[str, Any]
+    reads: Reads = "json"
+    """How the provider reads bodies, where an operation does not say otherwise."""
+    encoded_slash: bool = False
+    """The provider's clients encode slashes in parameters; elsewhere an encoded slash is refused."""
 
-    def find(self, method: str, segments: Sequence[str]) -> list[tuple[Operation, tuple[str, ...]]]:
+    def find(self, method: str, segments: Sequence[str]) -> list[Match]:
         """Every operation a method and path could be, most specific first, each with its path parameters' values."""
-        out: list[tuple[Operation, tuple[str, ...]]] = []
+        out: list[Match] = []
         _walk(self.trie, segments, 0, (), method, self.operations, out)
         return out
+
+    def changed(self, changes: Mapping[str, Mapping[str, Any]]) -> Shard:
+        """The shard with members of some tools' operations replaced."""
+        if changes.keys().isdisjoint(operation.tool for operation in self.operations):
+            return self
+        laid = tuple(replace(found, **changes.get(found.tool, {})) for found in self.operations)
+        return replace(self, operations=laid)
+
+
+def shard_from_json(provider: str, data: Mapping[str, Any]) -> Shard:
+    """Read a shard; raises `ShardInvalid`."""
+    try:
+        reads = data.get("reads", "json")
+        if data["provider"] != provider or reads not in get_args(Reads.__value__):
+            raise ShardInvalid(f"{provider}: not a shard of this form")
+        operations = tuple([_operation(found) for found in data["operations"]])
+        trie = data["trie"]
+        _check(trie, len(operations))
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ShardInvalid(f"{provider}: cannot be read: {error!r}") from error
+    return Shard(provider, operations, trie, reads, bool(data.get("encoded_slash", False)))
+
+
+_TIERS = {tier.value: tier for tier in Tier}
+_NATURES = {nature.value: nature for nature in Nature}
+
+
+def _operation(data: Mapping[str, Any]) -> Operation:
+    reviewed = data.get("reviewed")
+    return Operation(
+        tool=data["tool"],
+        tier=_TIERS[data["tier"]],
+        nature=_NATURES[data["nature"]],
+        parameters=tuple(data.get("parameters", ())),
+        billable=data.get("billable", False),
+        evidence=data.get("evidence", "heuristic"),
+        reviewed=datetime.date.fromisoformat(reviewed) if reviewed else None,
+        summary=data.get("summary", ""),
+        only_if=Discriminator(*data["only_if"]) if "only_if" in data else None,
+        raises=tuple(
+            Raise(found["argument"], tuple(found.get("equals", ())), _TIERS[found["tier"]], found["why"])
+            for found in data.get("raises", ())
+        ),
+        integers=tuple(data.get("integers", ())),
+        required=tuple(data.get("required", ())),
+        inference=data.get("inference", False),
+        reader=_one_of(Reader, data.get("reader")),
+        reads=_one_of(Reads, data.get("reads")),
+    )
+
+
+def _one_of(choices: Any, value: Any) -> Any:
+    if value is not None and value not in get_args(choices.__value__):
+        raise ValueError(value)
+    return value
+
+
+def _check(node: Mapping[str, Any], operations: int) -> None:
+    if not node.keys() <= {"l", "a", "p", "m", "o"}:
+        raise ValueError("a node with unknown members")
+    for indices in node.get("o", {}).values():
+        if not all(0 <= index < operations for index in indices):
+            raise ValueError("an operation that is not there")
+    children = [*node.get("l", {}).values(), *(child for _, _, child in node.get("a", ()))]
+    children += [node[kind] for kind in ("p", "m") if kind in node]
+    for child in children:
+        _check(child, operations)
 
 
 def _walk(
@@ -108,12 +116,14 @@ def _walk(
     values: tuple[str, ...],
     method: str,
     operations: Sequence[Operation],
-    out: list[tuple[Operation, tuple[str, ...]]],
+    out: list[Match],
 ) -> None:
+    """Literal before affixed parameter before parameter before several segments; every way that fits is followed."""
     if at == len(segments):
         here = node.get("o")
-        if here is not None:
-            out.extend((operations[index], values) for index in here.get(method, ()))
+        if here is not None and (indices := here.get(method)) is not None:
+            for index in indices:
+                out.append((operations[index], values))  # noqa: PERF401  (a comprehension costs twice as much here)
         return
     segment = segments[at]
     literals = node.get("l")
@@ -126,12 +136,14 @@ def _walk(
     if (child := node.get("p")) is not None:
         _walk(child, segments, at + 1, (*values, segment), method, operations, out)
     if (child := node.get("m")) is not None:
-        for end in range(at + 1, len(segments) + 1):
+        last = len(segments)
+        first = at + 1 if len(child) > ("o" in child) else last  # a leaf takes all that is left
+        for end in range(first, last + 1):
             _walk(child, segments, end, (*values, "/".join(segments[at:end])), method, operations, out)
 
 
 def trie_of(routes: Sequence[tuple[str, str, int]], multi: frozenset[tuple[str, str]] = frozenset()) -> dict[str, Any]:
-    """The trie of (method, path template, operation index); `multi` has the (template, parameter) over several segments."""
+    """The trie of (method, template, operation index); `multi` has each (template, parameter) over several segments."""
     root: dict[str, Any] = {}
     for method, template, index in routes:
         node = root

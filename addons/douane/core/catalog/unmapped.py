@@ -1,0 +1,122 @@
+"""Requests that no operation of the catalog covers: on a known provider's host, and on hosts that nobody described."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from douane.core.catalog.git import PUSH_MEDIA_TYPE
+from douane.core.hosts import looks_like_inference, provider_of
+from douane.core.mask import mask_target, printable
+from douane.core.refusal import RequestAmbiguous
+from douane.core.request import METHODS, SAFE_METHODS, CanonicalRequest
+from douane.core.request.canonical import MULTIPART, override_in
+from douane.core.tool import Classification, Nature, Tier
+
+_NATURES = {"DELETE": Nature.DELETE, "GET": Nature.READ, "HEAD": Nature.READ, "OPTIONS": Nature.META}
+_MOST_PATH = 300
+
+
+def worse_method(*methods: str) -> str:
+    """The method with the most to lose: nobody knows which of the two the provider takes."""
+    return max(methods, key=lambda method: (method not in SAFE_METHODS) + (method == "DELETE"))
+
+
+def unmatched(request: CanonicalRequest, provider: str, *, serves_models: bool) -> Classification:
+    """An operation that the catalog does not know, of a provider that it knows."""
+    method = worse_method(request.method, request.other_method or request.method)
+    safe = method in SAFE_METHODS
+    return Classification(
+        tool=f"{provider}.unmatched.{method.lower()}",
+        tier=Tier.REVERSIBLE if safe else Tier.IRREVERSIBLE,
+        nature=_NATURES.get(method, Nature.WRITE),
+        provider=provider,
+        mapped=True,
+        billable=serves_models and not safe,
+        arguments=_arguments(request),
+        summary="" if safe else f"An operation of {provider} that the catalog does not know: {_shown(request, method)}",
+        evidence="unknown operation of a known provider",
+    )
+
+
+def unmapped(request: CanonicalRequest) -> Classification:
+    """A request to a host without a shard: models of the price book's providers, or anything at all."""
+    provider = provider_of(request.host)
+    if provider is not None:
+        return _model_host(request, provider)
+    method, body = _method_and_json(request)
+    safe = method in SAFE_METHODS
+    tool, nature = f"unmapped.{method.lower()}", _NATURES.get(method, Nature.WRITE)
+    tier = Tier.REVERSIBLE if safe else Tier.IRREVERSIBLE if method == "DELETE" else Tier.VISIBLE
+    evidence = "unknown host"
+    if not safe and (request.media_type == PUSH_MEDIA_TYPE or request.segments[-1:] == ("git-receive-pack",)):
+        tool, nature, tier, evidence = "git.push", Nature.DEPLOY, Tier.IRREVERSIBLE, "a git push to an unknown host"
+    return Classification(
+        tool=tool,
+        tier=tier,
+        nature=nature,
+        provider=None,
+        mapped=False,
+        billable=not safe and looks_like_inference("/" + "/".join(request.segments), body),
+        arguments=_arguments(request),
+        summary="" if safe else _shown(request, method),
+        evidence=evidence,
+    )
+
+
+def _model_host(request: CanonicalRequest, provider: str) -> Classification:
+    found = unmatched(request, provider, serves_models=True)
+    if found.tier is Tier.REVERSIBLE or request.method != "POST" or request.other_method is not None:
+        return found
+    if not looks_like_inference("/" + "/".join(request.segments), None):
+        return found
+    return Classification(
+        tool=found.tool,
+        tier=Tier.VISIBLE,
+        nature=Nature.EXEC,
+        provider=provider,
+        mapped=True,
+        billable=True,
+        arguments=found.arguments,
+        summary=_shown(request, "POST"),
+        evidence="inference by its path: the meter guards it",
+    )
+
+
+def _method_and_json(request: CanonicalRequest) -> tuple[str, Any]:
+    """The worse of the methods that a request asks for, an override inside its body included, and its JSON."""
+    method = worse_method(request.method, request.other_method or request.method)
+    if method in SAFE_METHODS or not request.body:
+        return method, None
+    if request.media_type == MULTIPART:
+        # Not taken apart: whatever the override says, it is the worst of them.
+        return ("DELETE" if b'_method"' in request.body.lower() else method), None
+    try:
+        body = request.json()
+    except RequestAmbiguous:
+        return method, _unreadable(request.body)
+    if isinstance(body, dict) and (name := override_in(body)) is not None:
+        other = str(body[name]).strip().upper()
+        method = worse_method(method, other if other in METHODS else "DELETE")
+    return method, body
+
+
+def _unreadable(body: bytes) -> Any:
+    """A stand-in for JSON that two parsers would read differently, or that is not in UTF-8: what it could be about."""
+    text = body.replace(b"\0", b"")
+    return {name: None for name in ("model", "messages", "input", "prompt", "contents") if f'"{name}"'.encode() in text}
+
+
+def _arguments(request: CanonicalRequest) -> dict[str, Any]:
+    """The path and query; what a body's members mean nobody described, and so no condition can trust them."""
+    path, _, query = mask_target(request.raw.target).partition("?")
+    found: dict[str, Any] = {"path": path[:_MOST_PATH]}
+    if query:
+        found["query"] = query[:_MOST_PATH]
+    if request.body:
+        found["body_bytes"] = len(request.body)
+    return found
+
+
+def _shown(request: CanonicalRequest, method: str) -> str:
+    path = mask_target(request.raw.target).partition("?")[0]
+    return printable(f"{method} {request.host}{path[:_MOST_PATH]}")

@@ -1,0 +1,17 @@
+"""Requests: as they go upstream, in their one reading, and their digests."""
+
+from douane.core.request.canonical import CanonicalRequest, canonicalise
+from douane.core.request.digests import DIFFERS_BETWEEN_RETRIES, is_signed, request_digest, semantic_digest
+from douane.core.request.raw import METHODS, SAFE_METHODS, RawRequest
+
+__all__ = [
+    "DIFFERS_BETWEEN_RETRIES",
+    "METHODS",
+    "SAFE_METHODS",
+    "CanonicalRequest",
+    "RawRequest",
+    "canonicalise",
+    "is_signed",
+    "request_digest",
+    "semantic_digest",
+]
