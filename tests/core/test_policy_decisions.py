@@ -38,6 +38,38 @@ def test_the_order_of_rules_in_the_file_changes_nothing() -> None:
     assert len(decisions) == 1
 
 
+class Untouched(dict[str, Any]):
+    """Arguments that nobody may look at."""
+
+    def _touched(self, *_: object) -> Any:
+        raise AssertionError("a condition was evaluated")
+
+    __getitem__ = __contains__ = __iter__ = __len__ = get = items = keys = _touched  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    "selectors",
+    [
+        {"tools": ["x.*", "y"]},
+        {"tiers": ["irreversible"]},
+        {"natures": ["money"]},
+        {"agents": ["other"]},
+        {"labels": {"env": "production"}},
+        {"hosts": ["*.example.com"]},
+        {"methods": ["DELETE"]},
+    ],
+)
+def test_no_condition_is_evaluated_where_the_selectors_select_otherwise(selectors: dict[str, Any]) -> None:
+    policy = rules_of({"name": "a", "effect": "deny", **selectors, "when": "args.a == 1"})
+    assert policy.decide(facts(args=Untouched(a=1))).effect is Effect.ALLOW
+
+
+def test_a_condition_without_arguments_does_not_touch_them() -> None:
+    policy = rules_of({"name": "a", "effect": "deny", "when": "cost > 1.0 || size(agent) > 100"})
+    decision = policy.decide(facts(args=Untouched(a=1)))
+    assert (decision.effect, decision.unevaluable) == (Effect.ALLOW, ())
+
+
 def test_a_made_up_tool_does_not_grow_what_the_policy_remembers() -> None:
     policy = rules_of({"name": "a", "effect": "deny", "tools": ["mcp.*"]})
     for number in range(10_000):
