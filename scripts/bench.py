@@ -410,7 +410,7 @@ def start_douane(folder: Path, provider_port: int, policy: Path | None) -> Syste
     return System("douane", route, process)
 
 
-BENCH_LIMITS = "limits:\n  concurrent_calls: 256\n  records_per_minute: 100000000\n"
+BENCH_LIMITS = "\nlimits:\n  - {concurrent_calls: 256, records_per_minute: 1000000}\n"
 
 
 def bench_policy(folder: Path) -> Path:
@@ -418,11 +418,8 @@ def bench_policy(folder: Path) -> Path:
     from douane.edge.home import shipped_policy_dir
 
     target = folder / "policy"
-    shutil.copytree(shipped_policy_dir(), target, ignore=shutil.ignore_patterns("catalog", "schema", "cases"))
-    first = sorted(target.glob("*.yaml"))[0]
-    text = first.read_text()
-    kept = re.sub(r"(?m)^limits:\n(?:[ #].*\n|\n)*", "", text)
-    first.write_text(kept + "\n" + BENCH_LIMITS)
+    target.mkdir()
+    (target / "policy.yaml").write_text((shipped_policy_dir() / "policy.yaml").read_text() + BENCH_LIMITS)
     return target
 
 

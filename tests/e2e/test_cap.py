@@ -72,7 +72,7 @@ def test_a_loop_that_needs_less_than_the_cap_is_never_refused(product: Product, 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "sse"])
 def test_anthropic_is_capped_too(product: Product, providers: Providers, stream: bool) -> None:
-    agent = product.agent(f"claude-{stream}", cap_usd="0.02")
+    agent = product.agent("claude-sse" if stream else "claude-json", cap_usd="0.02")
     wanted = {"model": "claude-haiku-4-5", "max_tokens": 500, "messages": [{"role": "user", "content": "hi"}]}
     body = json.dumps(wanted | ({"stream": True} if stream else {})).encode()
     fields = ("x-api-key: sk-ant-wire", "anthropic-version: 2023-06-01", "Content-Type: application/json")

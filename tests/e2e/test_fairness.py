@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import ssl
-import threading
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from support.agents import AgentProcess
 from support.policy import policy_folder
-from support.product import Agent, Product
+from support.product import Agent, Product, base_environment, client
 from support.providers import Providers
-from support.wire import ConnectionOver, ConnectRefused, Wire, credential, request
+from support.wire import Wire, request
 
 pytestmark = pytest.mark.faults
 CALLS = 300
+TESTS = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def sink(providers: Providers) -> Iterator[int]:
+    """A provider for large bodies in a process of its own, so that it costs the tested calls nothing."""
+    leaf = providers.authority.leaf_file(("sink.unmapped.example",))
+    command = [sys.executable, str(TESTS / "support" / "sink.py"), str(leaf)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+        process.kill()
 
 
 def p99_ms(product: Product, agent: Agent) -> float:
@@ -31,99 +42,27 @@ def p99_ms(product: Product, agent: Agent) -> float:
     return sorted(taken)[int(CALLS * 0.99)] * 1e3
 
 
-@contextlib.contextmanager
-def abuse(product: Product, agent: Agent, work: Callable[[threading.Event], None], threads: int) -> Iterator[None]:
-    end = threading.Event()
-    running = [threading.Thread(target=_quietly, args=(work, end), daemon=True) for _ in range(threads)]
-    for thread in running:
-        thread.start()
-    try:
-        yield
-    finally:
-        end.set()
-        for thread in running:
-            thread.join(60)
-
-
-def _quietly(work: Callable[[threading.Event], None], end: threading.Event) -> None:
-    while not end.is_set():
-        try:
-            work(end)
-        except (OSError, ssl.SSLError, ConnectionOver, ConnectRefused):
-            end.wait(0.05)
-
-
-def thousand_connections(product: Product, agent: Agent) -> Callable[[threading.Event], None]:
-    def work(end: threading.Event) -> None:
-        with contextlib.ExitStack() as stack:
-            for _ in range(250):
-                raw = stack.enter_context(socket.create_connection(product.proxy_address, 10))
-                raw.sendall(b"CONNECT api.github.com:443 HTTP/1.1\r\n" + credential(agent) + b"\r\n")
-                if end.is_set():
-                    return
-            end.wait()
-
-    return work
-
-
-def endless_headers(product: Product, agent: Agent) -> Callable[[threading.Event], None]:
-    def work(end: threading.Event) -> None:
-        with Wire.tunnel(agent, product.proxy_address, "api.github.com") as wire:
-            wire.send(b"GET /user HTTP/1.1\r\nHost: api.github.com\r\n")
-            while not end.is_set():
-                wire.send(b"X-Pad: " + b"a" * 8_000 + b"\r\n")
-
-    return work
-
-
-def large_bodies(product: Product, agent: Agent) -> Callable[[threading.Event], None]:
-    body = b'{"title": "' + b"a" * (32 * 1024 * 1024) + b'"}'
-    sent = request("POST", "api.github.com", "/repos/acme/website/issues", body, "Content-Type: application/json")
-
-    def work(end: threading.Event) -> None:
-        with Wire.tunnel(agent, product.proxy_address, "api.github.com", timeout=60) as wire:
-            for offset in range(0, len(sent), 1 << 18):
-                if end.is_set():
-                    return
-                wire.send(sent[offset : offset + (1 << 18)])
-            wire.read()
-
-    return work
-
-
-def hundred_holds(product: Product, agent: Agent) -> Callable[[threading.Event], None]:
-    numbers = iter(range(1_000_000))
-
-    def work(end: threading.Event) -> None:
-        with contextlib.ExitStack() as stack:
-            for _ in range(25):
-                wire = stack.enter_context(Wire.tunnel(agent, product.proxy_address, "api.github.com"))
-                wire.send(request("DELETE", "api.github.com", f"/repos/acme/hold-{next(numbers)}"))
-                if end.is_set():
-                    return
-            end.wait(10)
-
-    return work
-
-
-ABUSES = {
-    "1,000 connections": (thousand_connections, 4),
-    "endless headers": (endless_headers, 4),
-    "32 MB bodies": (large_bodies, 2),
-    "100 holds": (hundred_holds, 4),
-}
+ABUSES = [("connections", 4), ("headers", 4), ("bodies", 2), ("holds", 4)]
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("kind", "threads"), ABUSES.values(), ids=ABUSES.keys())
+@pytest.mark.parametrize(
+    ("kind", "threads"), ABUSES, ids=["1,000 connections", "endless headers", "32 MB bodies", "100 holds"]
+)
 def test_another_agent_hardly_notices(
-    new_product: Callable[..., Product], providers: Providers, tmp_path: Path, kind: Callable[..., object], threads: int
+    new_product: Callable[..., Product], providers: Providers, sink: int, tmp_path: Path, kind: str, threads: int
 ) -> None:
-    product = new_product(policy=policy_folder(tmp_path / "policy", wait="60s")).start()
+    flags = ("--connect-to", f"sink.unmapped.example:443=127.0.0.1:{sink}")
+    product = new_product(policy=policy_folder(tmp_path / "policy", wait="60s"), flags=flags).start()
     good, bad = product.agent("good"), product.agent("bad")
     p99_ms(product, good)
     quiet_ms = p99_ms(product, good)
-    with abuse(product, bad, kind(product, bad), threads):  # type: ignore[arg-type]
+    words = [*client("abuser.py"), kind, str(threads), bad.name, bad.key, str(product.proxy_port), str(bad.ca)]
+    abuser = AgentProcess(words, base_environment(product.home) | {"PYTHONPATH": str(TESTS)})
+    try:
+        assert abuser.next() == "begun"
         loud_ms = min(p99_ms(product, good) for _ in range(2))
+    finally:
+        abuser.kill()
     assert loud_ms <= max(2 * quiet_ms, quiet_ms + 100), f"p99 {quiet_ms:.1f} ms alone, {loud_ms:.1f} ms beside"
     assert providers.stand_in.seen("DELETE") == []

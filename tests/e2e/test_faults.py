@@ -14,6 +14,7 @@ from mitmproxy import http
 
 from douane.gateway.gate import Gate, Interlock
 from douane.gateway.master import ProxyNode
+from douane.store.interface import StoreError
 from support.inside import InsideNode
 from support.product import Agent, Product, eventually
 from support.providers import Providers
@@ -126,8 +127,8 @@ def assert_balanced(node: InsideNode, agent: str = "agent") -> None:
     """Every intent has exactly one result and nothing stays reserved."""
     eventually(lambda: node.spend_nano(agent)[1] == 0, "the end of the reservation")
     eventually(lambda: len(node.records("result")) == len(node.records("intent")), "a result for each intent")
-    intents = [record["call"] for record in node.records("intent")]
-    assert sorted(record["call"] for record in node.records("result")) == sorted(intents)
+    intents = [record["call_id"] for record in node.records("intent")]
+    assert sorted(record["call_id"] for record in node.records("result")) == sorted(intents)
 
 
 @pytest.mark.parametrize("position", ["first", "last"])
@@ -212,6 +213,51 @@ def test_a_fault_in_the_error_hook_leaves_one_result(
     answer = chat(node, node.agent())
     assert answer.status == 502
     assert_balanced(node)
+
+
+PARTS = ("inspect", "destination", "open hold", "store: admit", "store: latched")
+
+
+def break_part(node: InsideNode, part: str, kind: str) -> None:
+    """Make one part of admission go wrong from now on."""
+
+    async def fail(*_: object, **__: object) -> None:
+        match kind:
+            case "raises":
+                raise Sabotage(part)
+            case "hangs":
+                await asyncio.Event().wait()
+            case _:
+                raise asyncio.CancelledError
+
+    async def latched(*_: object, **__: object) -> None:
+        raise StoreError("disk gone")
+
+    owner, name = {
+        "inspect": (node.node.admission, "_inspect"),
+        "destination": (node.node.destinations, "forbidden"),
+        "open hold": (node.node.store, "open_review"),
+        "store: admit": (node.node.store, "admit"),
+        "store: latched": (node.node.store, "admit"),
+    }[part]
+    setattr(owner, name, latched if part == "store: latched" else fail)
+
+
+@pytest.mark.parametrize("kind", ["raises", "hangs", "raises CancelledError"])
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_of_admission_that_fails_is_a_refusal_and_nothing_is_sent(
+    inside: Callable[..., InsideNode], providers: Providers, part: str, kind: str
+) -> None:
+    node = inside()
+    agent = node.agent()
+    break_part(node, part, kind)
+    started = time.monotonic()
+    with Wire.tunnel(agent, node.address, "api.github.com", timeout=15) as wire:
+        answer = wire.ask(request("DELETE" if part == "open hold" else "GET", "api.github.com", "/repos/acme/docs"))
+    assert time.monotonic() - started < 3.5
+    assert answer.status in (403, 503)
+    assert answer.decision["outcome"] == "BLOCK"
+    assert providers.stand_in.seen() == []
 
 
 PROVIDER_FAULTS = {

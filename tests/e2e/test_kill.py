@@ -98,15 +98,15 @@ def test_nothing_is_sent_unrecorded_and_nothing_is_lost(
         answered += load.answered
         product.start()
         assert product.spend("worker")["reserved_usd"] == 0, "a reservation stayed open"
-    intents = product.log(kind="intent", agent="worker", limit=1_000_000)
-    results = product.log(kind="result", agent="worker", limit=1_000_000)
-    calls = [record["call"] for record in intents]
+    intents = product.log(kind="intent", agent="worker", limit=100_000)
+    results = product.log(kind="result", agent="worker", limit=100_000)
+    calls = [record["call_id"] for record in intents]
     assert len(calls) == len(set(calls))
     marks = Counter(seen.header("x-mark") for seen in providers.stand_in.seen())
     assert max(marks.values()) == 1, "a call was sent twice"
     assert sum(marks.values()) <= len(calls), "the provider saw a call without an intent"
     assert set(answered) <= set(calls)
-    assert sorted(record["call"] for record in results) == sorted(calls), "an intent without exactly one result"
+    assert sorted(record["call_id"] for record in results) == sorted(calls), "an intent without exactly one result"
     assert product.spend("worker")["settled_usd"] * 1e9 >= providers.bill.total_nano() - 1
     product.stop()
     verify(product, tmp_path / "bundle")

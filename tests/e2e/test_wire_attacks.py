@@ -136,12 +136,13 @@ def test_headers_for_proxies_and_of_ours_never_reach_the_provider(
 def test_raw_bytes_in_a_tunnel_go_nowhere(product: Product, agent: Agent, providers: Providers, hello: bytes) -> None:
     with Wire.connected(agent, product.proxy_address, f"{UNMAPPED}:443") as wire:
         wire.send(hello)
+        wire.socket.shutdown(socket.SHUT_WR)
         wire.at_end()
     assert providers.stand_in.connections == 0
 
 
 def test_raw_bytes_inside_tls_go_nowhere(tunnel: Wire, providers: Providers) -> None:
-    tunnel.send(b"\0\x01\x02\x03" * 64)
+    tunnel.send(b"\0\x01\x02\x03" * 64 + b"\r\n\r\n")
     tunnel.at_end()
     assert providers.stand_in.connections == 0
 

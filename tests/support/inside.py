@@ -47,11 +47,15 @@ class InsideNode:
         self.loop = self._runner.get_loop()
         self._thread = threading.Thread(target=self._run, daemon=True, name="node")
         self._thread.start()
-        self.proxy: ProxyNode = self.call(self._make())
-        change(self.proxy)
-        status = self.call(self.proxy.start())
-        self.address = (status.proxy_host, status.proxy_port)
         self._stopping: Future[None] | None = None
+        try:
+            self.proxy: ProxyNode = self.call(self._make())
+            change(self.proxy)
+            status = self.call(self.proxy.start())
+        except BaseException:
+            self._end()
+            raise
+        self.address = (status.proxy_host, status.proxy_port)
 
     async def _make(self) -> ProxyNode:
         return ProxyNode(self.config, await Node.open(self.config))
@@ -100,6 +104,9 @@ class InsideNode:
     def stop(self) -> None:
         """End the node and its thread."""
         self.begin_stop().result(PATIENCE_S)
+        self._end()
+
+    def _end(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(PATIENCE_S)
         self._runner.close()

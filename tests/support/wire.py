@@ -90,16 +90,24 @@ class Wire:
     ) -> Wire:
         """A TLS connection to `host` through the proxy, by CONNECT."""
         wire = cls.connected(agent, address, connect_target or f"{host}:{port}", timeout)
-        wire.start_tls(agent.ca, server_name or host)
+        try:
+            wire.start_tls(agent.ca, server_name or host)
+        except BaseException:
+            wire.close()
+            raise
         return wire
 
     @classmethod
     def connected(cls, agent: Agent, address: tuple[str, int], target: str, timeout: float = 20.0) -> Wire:
         """A CONNECT that was answered with 200."""
         wire = cls.open(address, timeout)
-        wire.send(b"CONNECT " + target.encode() + b" HTTP/1.1\r\nHost: " + target.encode() + b"\r\n")
-        wire.send(credential(agent) + b"\r\n")
-        answer = wire.head()
+        try:
+            wire.send(b"CONNECT " + target.encode() + b" HTTP/1.1\r\nHost: " + target.encode() + b"\r\n")
+            wire.send(credential(agent) + b"\r\n")
+            answer = wire.head()
+        except BaseException:
+            wire.close()
+            raise
         if answer.status != 200:
             wire.close()
             raise ConnectRefused(answer)

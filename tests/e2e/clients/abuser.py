@@ -1,0 +1,77 @@
+"""An agent that misbehaves until killed: `KIND THREADS NAME KEY PORT CA` are its arguments; prints `begun`."""
+
+import contextlib
+import itertools
+import socket
+import ssl
+import sys
+import threading
+import time
+from pathlib import Path
+
+from support.product import Agent
+from support.wire import ConnectionOver, ConnectRefused, Wire, credential, request
+
+kind, threads, name, key, port, ca = sys.argv[1:]
+agent = Agent(name, key, "", Path(ca))
+address = ("127.0.0.1", int(port))
+numbers = itertools.count()
+begun = threading.Semaphore(0)
+
+
+def connections() -> None:
+    """A quarter of 1,000 connections, each with an open tunnel, all kept."""
+    with contextlib.ExitStack() as stack:
+        for number in range(1_000 // int(threads)):
+            raw = stack.enter_context(socket.create_connection(address, 10))
+            raw.sendall(b"CONNECT api.github.com:443 HTTP/1.1\r\n" + credential(agent) + b"\r\n")
+            if number == 20:
+                begun.release()
+        time.sleep(5)
+
+
+def headers() -> None:
+    """A head that never ends."""
+    with Wire.tunnel(agent, address, "api.github.com") as wire:
+        wire.send(b"GET /user HTTP/1.1\r\nHost: api.github.com\r\n")
+        begun.release()
+        while True:
+            wire.send(b"X-Pad: " + b"a" * 8_000 + b"\r\n")
+
+
+def bodies() -> None:
+    """Bodies of 32 MB, one after the other."""
+    body = b'{"title": "' + b"a" * (32 * 1024 * 1024) + b'"}'
+    sent = request("POST", "sink.unmapped.example", "/things", body, "Content-Type: application/json")
+    with Wire.tunnel(agent, address, "sink.unmapped.example", timeout=60) as wire:
+        while True:
+            answer = wire.ask(sent)
+            print(answer.status, file=sys.stderr, flush=True)
+            begun.release()
+
+
+def holds() -> None:
+    """A quarter of 100 held deletes, all waiting."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(100 // int(threads)):
+            wire = stack.enter_context(Wire.tunnel(agent, address, "api.github.com"))
+            wire.send(request("DELETE", "api.github.com", f"/repos/acme/hold-{next(numbers)}"))
+        begun.release()
+        time.sleep(5)
+
+
+def forever() -> None:
+    """Once more, and again."""
+    while True:
+        try:
+            globals()[kind]()
+        except (OSError, ssl.SSLError, ConnectionOver, ConnectRefused):
+            time.sleep(0.05)
+
+
+for _ in range(int(threads)):
+    threading.Thread(target=forever, daemon=True).start()
+for _ in range(int(threads)):
+    begun.acquire()
+print('"begun"', flush=True)
+threading.Event().wait()
