@@ -116,7 +116,7 @@ def explain(
     if body and not any(name.lower() == "content-type" for name, _ in fields):
         fields.append(("Content-Type", _kind_of(body)))
     try:
-        raw = raw_request_of(method, url, fields, body)
+        raw = raw_request_of(method.upper(), url, fields, body)
         told = _explained(loaded, catalog, prices, raw, agent, who)
     except RequestAmbiguous as trap:
         told = {
