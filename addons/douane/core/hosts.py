@@ -1,4 +1,8 @@
-"""Whose inference API a host serves: an exact map, so that `api.openai.com.evil.example` is nobody's."""
+"""Whose inference API a host serves: an exact map, so that `api.openai.com.evil.example` is nobody's.
+
+Provider ids are those of the price book (`genai-prices`) where it has the provider. Hosts that serve much besides
+models (`api.cloudflare.com`, Databricks workspaces, Modal, Azure API Management) are left to `looks_like_inference`.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +11,10 @@ from typing import Any
 
 _EXACT = {
     "api.openai.com": "openai",
-    "eu.api.openai.com": "openai",
-    "us.api.openai.com": "openai",
-    "au.api.openai.com": "openai",
-    "ca.api.openai.com": "openai",
-    "in.api.openai.com": "openai",
-    "jp.api.openai.com": "openai",
-    "kr.api.openai.com": "openai",
-    "sg.api.openai.com": "openai",
-    "gb.api.openai.com": "openai",
-    "ae.api.openai.com": "openai",
     "api.anthropic.com": "anthropic",
     "api-staging.anthropic.com": "anthropic",
     "generativelanguage.googleapis.com": "google",
     "aiplatform.googleapis.com": "google",
-    "aiplatform.us.rep.googleapis.com": "google",
-    "aiplatform.eu.rep.googleapis.com": "google",
     "api.mistral.ai": "mistral",
     "codestral.mistral.ai": "mistral",
     "api.cohere.com": "cohere",
@@ -30,10 +22,8 @@ _EXACT = {
     "api.groq.com": "groq",
     "api.deepseek.com": "deepseek",
     "api.x.ai": "x-ai",
-    "eu-west-1.api.x.ai": "x-ai",
-    "us-east-1.api.x.ai": "x-ai",
-    "us-west-2.api.x.ai": "x-ai",
     "openrouter.ai": "openrouter",
+    "api.openrouter.ai": "openrouter",
     "api.perplexity.ai": "perplexity",
     "api.together.xyz": "together",
     "api.together.ai": "together",
@@ -44,14 +34,15 @@ _EXACT = {
     "api.moonshot.ai": "moonshotai",
     "api.moonshot.cn": "moonshotai",
     "api.z.ai": "zai",
-    "open.bigmodel.cn": "zai",
+    "open.bigmodel.cn": "zhipuai",
     "router.huggingface.co": "huggingface",
     "api-inference.huggingface.co": "huggingface",
-    "api.ovhcloud.com": "ovhcloud",
+    "oai.endpoints.kepler.ai.cloud.ovh.net": "ovhcloud",
     "models.github.ai": "github",
     "models.inference.ai.azure.com": "azure",
     "api.minimax.io": "minimax",
     "api.minimaxi.com": "minimax",
+    "api.minimax.chat": "minimax",
     "api.sambanova.ai": "sambanova",
     "api.deepinfra.com": "deepinfra",
     "api.studio.nebius.com": "nebius",
@@ -66,18 +57,27 @@ _EXACT = {
     "api.replicate.com": "replicate",
     "ai-gateway.vercel.sh": "vercel",
     "gateway.ai.cloudflare.com": "cloudflare",
+    "api.arcee.ai": "arcee",
+    "api.cursor.com": "cursor",
+    "api.doubleword.ai": "doubleword",
+    "api.quicksilverpro.io": "quicksilverpro",
+    "api.typesafe.ai": "typesafe",
     "integrate.api.nvidia.com": "nvidia",
     "api.ai21.com": "ai21",
-    "api.voyageai.com": "voyage",
+    "api.voyageai.com": "voyageai",
     "api.inceptionlabs.ai": "inception",
+    "api.meta.ai": "meta",
     "api.llama.com": "meta",
     "api.githubcopilot.com": "github-copilot",
     "ollama.com": "ollama",
     "opencode.ai": "opencode",
-    "api.heroku.com": "heroku",
     "us.inference.heroku.com": "heroku",
     "eu.inference.heroku.com": "heroku",
     "api.elevenlabs.io": "elevenlabs",
+    "api.us.elevenlabs.io": "elevenlabs",
+    "api.eu.residency.elevenlabs.io": "elevenlabs",
+    "api.in.residency.elevenlabs.io": "elevenlabs",
+    "api.sg.residency.elevenlabs.io": "elevenlabs",
     "api.stability.ai": "stability",
     "api.assemblyai.com": "assemblyai",
     "api.deepgram.com": "deepgram",
@@ -86,7 +86,6 @@ _EXACT = {
     "api.lepton.ai": "lepton",
     "api.anyscale.com": "anyscale",
     "api.endpoints.anyscale.com": "anyscale",
-    "api.baseten.co": "baseten",
     "inference.baseten.co": "baseten",
     "api.inference.net": "inference-net",
     "api.parasail.io": "parasail",
@@ -99,33 +98,43 @@ _EXACT = {
     "llm.chutes.ai": "chutes",
 }
 
-_REGIONAL = (
-    (re.compile(r"[a-z0-9-]+-aiplatform\.googleapis\.com"), "google"),
-    (re.compile(r"[a-z0-9-]+\.aiplatform\.googleapis\.com"), "google"),
-    (re.compile(r"(bedrock-runtime|bedrock-mantle|bedrock-agent-runtime)(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?"), "aws"),
-    (re.compile(r"(bedrock-runtime|bedrock-mantle|bedrock-agent-runtime)(-fips)?\.[a-z0-9-]+\.api\.aws"), "aws"),
-    (re.compile(r"runtime\.sagemaker(-fips)?\.[a-z0-9-]+\.amazonaws\.com"), "aws"),
-    (re.compile(r"[a-z0-9-]+\.openai\.azure\.(com|us|cn)"), "azure"),
-    (re.compile(r"[a-z0-9-]+\.services\.ai\.azure\.com"), "azure"),
-    (re.compile(r"[a-z0-9-]+\.cognitiveservices\.azure\.com"), "azure"),
-    (re.compile(r"[a-z0-9.-]+\.models\.ai\.azure\.com"), "azure"),
-    (re.compile(r"[a-z0-9.-]+\.inference\.ml\.azure\.com"), "azure"),
-    (re.compile(r"[a-z0-9-]+\.endpoints\.huggingface\.cloud"), "huggingface"),
-    (re.compile(r"[a-z0-9-]+\.endpoints\.kepler\.ai\.cloud\.ovh\.net"), "ovhcloud"),
+_REGIONAL = tuple(
+    (re.compile(pattern), provider)
+    for pattern, provider in (
+        (r"[a-z]{2,3}\.api\.openai\.com", "openai"),
+        (r"[a-z0-9-]+-aiplatform\.googleapis\.com", "google"),
+        (r"aiplatform\.[a-z0-9-]+\.rep\.googleapis\.com", "google"),
+        (r"bedrock-(runtime|mantle|agent-runtime)(-fips)?\.[a-z0-9-]+\.(amazonaws\.com(\.cn)?|api\.aws)", "aws"),
+        (r"runtime\.sagemaker(-fips)?\.[a-z0-9-]+\.amazonaws\.com", "aws"),
+        (r"[a-z0-9-]+\.openai\.azure\.(com|us|cn)", "azure"),
+        (r"[a-z0-9-]+\.(services\.ai|cognitiveservices)\.azure\.(com|us|cn)", "azure"),
+        (r"[a-z0-9.-]+\.(models\.ai\.azure|inference\.ml\.azure)\.com", "azure"),
+        (r"[a-z0-9-]+\.api\.x\.ai", "x-ai"),
+        (r"[a-z0-9.-]+\.endpoints\.huggingface\.cloud", "huggingface"),
+        (r"[a-z0-9-]+\.endpoints\.kepler\.ai\.cloud\.ovh\.net", "ovhcloud"),
+        (r"model-[a-z0-9]+\.api\.baseten\.co", "baseten"),
+    )
 )
 
 _INFERENCE_PATH = re.compile(
-    r"/(chat/completions|completions|responses|messages|embeddings|converse|converse-stream|invoke"
-    r"|invoke-with-response-stream|api/(generate|chat|embed|embeddings)|v[12]/(chat|generate|rerank|embed)"
-    r"|images/(generations|edits|variations)|audio/(speech|transcriptions|translations))/?$"
-    r"|:(streamGenerateContent|generateContent|predict|rawPredict|streamRawPredict|embedContent|batchEmbedContents)$"
+    r"/chat/completions/?$"
+    r"|/v1/(completions|images/(generations|edits|variations)|audio/(speech|transcriptions|translations))/?$"
+    r"|/model/[^/]+/(converse|converse-stream|invoke|invoke-with-response-stream)/?$"
+    r"|:(streamGenerateContent|generateContent|rawPredict|streamRawPredict|embedContent|batchEmbedContents)$"
+    r"|/serving-endpoints/[^/]+/invocations/?$"
+    r"|/accounts/[^/]+/ai/run/"
 )
+_PROMPTS = frozenset({"messages", "input", "prompt", "contents", "query", "texts", "documents"})
+
+
+PROVIDERS = frozenset(_EXACT.values()) | {provider for _, provider in _REGIONAL}
+"""All providers that hosts are known of."""
 
 
 def provider_of(host: str) -> str | None:
     """The price book's provider that a canonical host belongs to, or None."""
     found = _EXACT.get(host)
-    if found is None and host.endswith((".com", ".aws", ".cn", ".us", ".cloud", ".net")):
+    if found is None and host.endswith((".com", ".aws", ".cn", ".us", ".cloud", ".net", ".ai", ".co")):
         for pattern, provider in _REGIONAL:
             if pattern.fullmatch(host):
                 return provider
@@ -133,7 +142,7 @@ def provider_of(host: str) -> str | None:
 
 
 def looks_like_inference(path: str, body: Any) -> bool:
-    """Whether a request to an unknown host looks like a call of a model: by its path, or a body of model and messages."""
+    """Whether a request to an unknown host looks like a call of a model: by its path, or a body of model and prompt."""
     if _INFERENCE_PATH.search(path):
         return True
-    return isinstance(body, dict) and "model" in body and not {"messages", "input", "prompt", "contents"}.isdisjoint(body)
+    return isinstance(body, dict) and isinstance(body.get("model"), str) and not _PROMPTS.isdisjoint(body)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from douane.core.charge import Charge
 from douane.core.decode import DecodeError, Decoder, Plain, decoder
-from douane.core.usage.anthropic import AnthropicMessages
-from douane.core.usage.openai_chat import OpenAIChat
-from douane.core.usage.tokens import Measured, Usage
+from douane.core.usage import anthropic, openai_chat
+from douane.core.usage.members import MemberScanner
+from douane.core.usage.tokens import Usage
 
 if TYPE_CHECKING:
     from douane.core.pricing.book import Plan, PriceBook
 
-MOST_JSON_BYTES = 32 * 1024 * 1024
-"""Of a JSON response that is kept to be read; a larger one is charged at the full reservation."""
+KEPT_JSON_BYTES = 256 * 1024
+"""Of a JSON answer that is kept and parsed at its end; of a larger one only some members are read, as it passes."""
+
+MOST_DECODED_BYTES = 16 * 1024 * 1024
+"""Of a compressed answer, though none is asked for; a larger one is charged at the full reservation."""
+
+UNSEEN_TOKENS = 64
+"""Generated beyond the last byte that was seen of an aborted stream."""
 
 
 class ResponseMeter:
@@ -24,109 +32,123 @@ class ResponseMeter:
         self._book = book
         self._plan = plan
         self._status = status
-        values = {name.lower(): value for name, value in headers}
-        self._stream = values.get(b"content-type", b"").strip().lower().startswith(b"text/event-stream")
-        encoding = values.get(b"content-encoding", b"").decode("latin-1")
         self._blind = False
         """True once the response can no longer be read; it is passed on all the same."""
+        kind = encoding = b""
+        for name, value in headers:
+            lower = name.lower()
+            if lower == b"content-type":
+                kind = value.strip().lower()
+            elif lower == b"content-encoding":
+                encoding += value
+        self._stream = kind.startswith(b"text/event-stream")
         self._decoder: Decoder = Plain()
         try:
-            self._decoder = decoder(encoding, MOST_JSON_BYTES if not self._stream else 2**40)
+            self._decoder = decoder(encoding.decode("latin-1"), MOST_DECODED_BYTES)
         except DecodeError:
             self._blind = True
-        strip = plan.strip_usage and self._stream and isinstance(self._decoder, Plain)
-        self._strip = strip
-        self._reader: OpenAIChat | AnthropicMessages = (
-            OpenAIChat(stream=self._stream, strip=strip)
-            if plan.api == "openai.chat"
-            else AnthropicMessages(stream=self._stream)
+        self._strips = plan.strip_usage and self._stream and not self._blind and isinstance(self._decoder, Plain)
+        self._reader: openai_chat.OpenAIChat | anthropic.AnthropicMessages = (
+            openai_chat.OpenAIChat(strip=self._strips) if plan.api == "openai.chat" else anthropic.AnthropicMessages()
         )
-        self._json = bytearray()
+        self._kept: bytearray | None = bytearray()
+        self._scanner: MemberScanner | None = None
+        self._charge: Charge | None = None
 
     def feed(self, chunk: bytes) -> bytes:
         """Take a chunk as sent; returns what goes to the client now."""
-        if self._blind:
-            return chunk
-        try:
-            plain = self._decoder.feed(chunk)
-            if self._stream:
-                passed = self._reader.feed(plain)
-                return passed if self._strip else chunk
-            self._json += plain
-            if len(self._json) > MOST_JSON_BYTES:
+        if self._strips:
+            return self._reader.feed(chunk)
+        if not self._blind:
+            try:
+                self._read(self._decoder.feed(chunk))
+            except Exception:  # noqa: BLE001 - whatever it is, the response goes on and the charge is the reservation
                 self._blind = True
-                self._json.clear()
-        except Exception:  # noqa: BLE001 - whatever it is, the response goes on and the charge is the reservation
-            self._blind = True
+                self._kept = None
         return chunk
 
     def end(self) -> bytes:
         """The provider ended its body; returns what is still to forward."""
-        return self._reader.end() if self._strip and not self._blind else b""
+        if self._strips:
+            return self._reader.end()
+        if self._stream and not self._blind:
+            self._reader.end()
+        return b""
 
     def charge(self, *, complete: bool) -> Charge:
-        """The charge for what was seen."""
+        """The charge for what was seen; once given it stays."""
+        if self._charge is None:
+            try:
+                self._charge = self._settle(complete=complete)
+            except Exception:  # noqa: BLE001 - a charge is owed whatever the response held
+                plan = self._plan
+                self._charge = Charge(plan.reserve_nano, plan.model, estimated=True, method="full-reservation")
+        return self._charge
+
+    def _read(self, data: bytes) -> None:
+        if self._stream:
+            self._reader.feed(data)
+        elif self._scanner is not None:
+            self._scanner.feed(data)
+        elif self._kept is not None:
+            self._kept += data
+            if len(self._kept) > KEPT_JSON_BYTES:
+                self._scanner = MemberScanner(*self._reader.members)
+                self._scanner.feed(bytes(self._kept))
+                self._kept = None
+
+    def _settle(self, *, complete: bool) -> Charge:
         usage = self._usage()
-        if usage.reported and not self._blind:
-            amount = self._book.charge_nano(self._plan, usage)
-            if amount is not None:
-                return Charge(amount, usage.model or self._plan.model, _totals(usage), False, "usage", usage.response_id)
-            return self._full("fallback", usage)
+        if usage.reported:
+            priced = self._book.charge_nano(self._plan, usage)
+            if priced is None:
+                return self._full("fallback", usage)
+            amount, exact = priced
+            return self._charged(amount, usage, "usage" if exact else "fallback", estimated=not exact)
         if self._status >= 400 and not usage.parts:
-            return Charge(0, self._plan.model, method="released")
+            return self._charged(0, usage, "released")
         if complete:
             return self._full("fallback", usage)
         return self._aborted(usage)
 
     def _usage(self) -> Usage:
-        if not self._stream and not self._blind and self._json:
-            try:
-                self._reader.whole(bytes(self._json))
-            except (ValueError, RecursionError):
-                self._blind = True
-            self._json.clear()
+        if not self._stream and not self._blind:
+            answer: Any = self._scanner.members if self._scanner is not None else None
+            if self._kept:
+                try:
+                    answer = orjson.loads(self._kept)
+                except orjson.JSONDecodeError:
+                    answer = None
+            if isinstance(answer, dict):
+                self._reader.whole(answer)
         return self._reader.usage
 
+    def _seen_nano(self, usage: Usage) -> int:
+        priced = self._book.charge_nano(self._plan, usage)
+        return priced[0] if priced is not None else 0
+
     def _full(self, method: str, usage: Usage) -> Charge:
-        seen = self._book.charge_nano(self._plan, usage) or 0
-        return Charge(
-            max(self._plan.reserve_nano, seen), usage.model or self._plan.model, _totals(usage), True, method, usage.response_id
-        )
+        return self._charged(max(self._plan.reserve_nano, self._seen_nano(usage)), usage, method, estimated=True)
 
     def _aborted(self, usage: Usage) -> Charge:
-        """The client left in mid-stream. The usage so far is the floor; what was generated unseen is unknown.
+        """The response was cut. The usage so far is the floor; at least half a token was generated for each byte seen.
 
-        For models that reason unseen the whole reservation counts. For others at least half a token a visible byte.
+        Where the provider may have worked unseen the whole reservation counts.
         """
-        if not self._stream or self._blind or not usage.parts or may_reason(usage.model or self._plan.model):
+        plan = self._plan
+        if not self._stream or self._blind or plan.bound.hidden_output:
             return self._full("full-reservation", usage)
-        output = -(-self._reader.visible_bytes // 2) + 64
-        floor = [
-            (model, _with_output(quantities, output if index == len(usage.parts) - 1 else 0))
-            for index, (model, quantities) in enumerate(usage.parts)
-        ]
-        usage.parts = floor
-        amount = self._book.charge_nano(self._plan, usage)
-        if amount is None:
-            return self._full("full-reservation", usage)
-        amount = min(amount, max(self._plan.reserve_nano, 0)) if amount > self._plan.reserve_nano else amount
-        return Charge(amount, usage.model or self._plan.model, _totals(usage), True, "aborted-floor", usage.response_id)
+        floor = self._seen_nano(usage)
+        output = -(-self._reader.visible_bytes // 2) + UNSEEN_TOKENS
+        if usage.parts:
+            _, last = usage.parts[-1]
+            last["output_tokens"] = max(last["output_tokens"], output)
+            estimate = self._seen_nano(usage)
+        else:
+            estimate = self._book.worst_nano(plan, output) or plan.reserve_nano
+        amount = max(floor, min(estimate, plan.reserve_nano))
+        return self._charged(amount, usage, "aborted-floor", estimated=True)
 
-
-def _with_output(quantities: Measured, at_least: int) -> Measured:
-    quantities.output_tokens = max(quantities.output_tokens, at_least)
-    return quantities
-
-
-def may_reason(model: str) -> bool:
-    """Whether a model may generate tokens that no one sees."""
-    name = model.rpartition("/")[2]
-    return not name.startswith(("gpt-4o", "gpt-4.1", "gpt-4-", "gpt-3.5", "chatgpt-4o", "claude-3-haiku", "claude-3-5", "claude-3-opus"))
-
-
-def _totals(usage: Usage) -> dict[str, int]:
-    totals: dict[str, int] = {}
-    for _, quantities in usage.parts:
-        for name, value in quantities.units().items():
-            totals[name] = totals.get(name, 0) + value
-    return totals
+    def _charged(self, amount_nano: int, usage: Usage, method: str, *, estimated: bool = False) -> Charge:
+        model = usage.model or self._plan.model
+        return Charge(amount_nano, model, usage.totals(), estimated, method, usage.response_id)

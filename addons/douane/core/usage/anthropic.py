@@ -7,116 +7,130 @@ from typing import Any
 
 import orjson
 
-from douane.core.usage.sse import EventSplitter, data_of
-from douane.core.usage.tokens import Measured, Usage, count, keep_larger
+from douane.core.usage.sse import EventSplitter, Piece, data_of
+from douane.core.usage.tokens import Quantities, Usage, count, keep_larger, mapping, text
 
 
 class AnthropicMessages:
     """Reads one response and changes nothing about it."""
 
-    def __init__(self, *, stream: bool) -> None:
-        self._splitter = EventSplitter() if stream else None
+    members: tuple[str, ...] = ("id", "model", "usage")
+    """What is read of a JSON answer."""
+
+    def __init__(self) -> None:
+        self._splitter = EventSplitter()
         self._usage: dict[str, Any] = {}
         self.usage = Usage()
         self.visible_bytes = 0
+        """Of the answer as far as it came."""
 
     def feed(self, data: bytes) -> bytes:
         """Read a chunk of a stream; returns it."""
-        assert self._splitter is not None
-        for event in self._splitter.feed(data):
-            if not self._splitter.overflowed:
-                self._event(data_of(event))
+        for piece in self._splitter.feed(data):
+            self._piece(piece)
         return data
 
     def end(self) -> bytes:
         """The stream is over; nothing was kept back."""
+        self._piece(self._splitter.rest())
         return b""
 
-    def whole(self, body: bytes) -> None:
-        """Read a whole JSON response; raises `ValueError`."""
-        answer = orjson.loads(body)
-        if isinstance(answer, dict):
-            self._message(answer)
-            self.usage.reported = bool(self.usage.parts)
+    def whole(self, answer: Mapping[str, Any]) -> None:
+        """Read a JSON answer, or what was read of one."""
+        self._message(answer)
+        self.usage.reported = bool(self.usage.parts)
 
-    def _event(self, data: bytes) -> None:
+    def _piece(self, piece: Piece) -> None:
+        if not piece.whole:
+            self.visible_bytes += len(piece.data)
+            return
+        data = data_of(piece.data)
         try:
             event = orjson.loads(data) if data else None
         except orjson.JSONDecodeError:
+            self.visible_bytes += len(data)
             return
         if not isinstance(event, dict):
             return
         match event.get("type"):
-            case "message_start" if isinstance(message := event.get("message"), dict):
-                self._message(message)
+            case "message_start":
+                self._message(mapping(event.get("message")))
             case "message_delta":
                 self._take(event.get("usage"))
-                delta = event.get("delta")
-                if isinstance(delta, dict) and delta.get("stop_reason"):
+                if mapping(event.get("delta")).get("stop_reason"):
                     self.usage.reported = bool(self.usage.parts)
-            case "content_block_delta" if isinstance(delta := event.get("delta"), dict):
+            case "content_block_start":
+                block = mapping(event.get("content_block"))
+                self.visible_bytes += sum(_size(block.get(name)) for name in ("text", "thinking", "input", "content"))
+            case "content_block_delta":
+                delta = mapping(event.get("delta"))
                 self.visible_bytes += sum(
-                    len(value.encode("utf-8", "replace"))
-                    for name, value in delta.items()
-                    if isinstance(value, str) and name not in ("type", "signature")
+                    _size(value) for name, value in delta.items() if name not in ("type", "signature")
                 )
 
     def _message(self, message: Mapping[str, Any]) -> None:
-        if isinstance(model := message.get("model"), str):
-            self.usage.model = model
-        if isinstance(response_id := message.get("id"), str):
-            self.usage.response_id = response_id
+        self.usage.model = text(message.get("model"), self.usage.model)
+        self.usage.response_id = text(message.get("id"), self.usage.response_id)
         self._take(message.get("usage"))
 
     def _take(self, reported: Any) -> None:
         if not isinstance(reported, Mapping):
             return
         keep_larger(self._usage, reported)
-        for name, attribute in (("service_tier", "service_tier"), ("inference_geo", "geography"), ("speed", "speed")):
-            if isinstance(value := self._usage.get(name), str):
-                setattr(self.usage, attribute, value)
-        self.usage.parts = parts_of(self._usage)
+        usage = self.usage
+        usage.service_tier = text(self._usage.get("service_tier"), usage.service_tier)
+        usage.geography = text(self._usage.get("inference_geo"), usage.geography)
+        usage.speed = text(self._usage.get("speed"), usage.speed)
+        usage.parts = parts_of(self._usage)
 
 
-def parts_of(usage: Mapping[str, Any]) -> list[tuple[str | None, Measured]]:
+def _size(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value.encode("utf-8", "replace"))
+    return len(orjson.dumps(value)) if value else 0
+
+
+def parts_of(usage: Mapping[str, Any]) -> list[tuple[str | None, Quantities]]:
     """The quantities by model.
 
     `iterations` (compaction, advisors, fallbacks) has all of the work, each piece at its own model; the top level has
-    only the last message's input, so it counts only where there are no iterations.
+    some of it, so it counts only where there are no iterations, and as a floor.
     """
     iterations = usage.get("iterations")
-    found: list[tuple[str | None, Measured]] = []
-    for part in iterations if isinstance(iterations, list) else ():
-        if isinstance(part, Mapping) and (quantities := measured(part)) is not None:
-            model = part.get("model")
-            found.append((model if isinstance(model, str) else None, quantities))
+    found = [
+        (text(part.get("model")), quantities)
+        for part in (iterations if isinstance(iterations, list) else ())
+        if (quantities := measured(mapping(part))) is not None
+    ]
     whole = measured(usage)
     if not found:
         found = [(None, whole)] if whole is not None else []
-    elif whole is not None and sum(q.output_tokens for _, q in found) < whole.output_tokens:
-        # A stream's iterations may lag behind its cumulative count: the larger of the two is owed.
-        found[-1][1].output_tokens += whole.output_tokens - sum(q.output_tokens for _, q in found)
-    tools = usage.get("server_tool_use")
-    if found and isinstance(tools, Mapping):
-        found[0][1].web_searches = count(tools.get("web_search_requests")) or 0
+    elif whole is not None:
+        for unit in ("input_tokens", "output_tokens"):  # a cumulative count may be ahead: the larger is owed
+            ahead = whole[unit] - sum(quantities[unit] for _, quantities in found)
+            found[-1][1][unit] += max(0, ahead)
+    if found:
+        tools = mapping(usage.get("server_tool_use"))
+        found[0][1]["web_searches"] = count(tools.get("web_search_requests")) or 0
     return found
 
 
-def measured(usage: Mapping[str, Any]) -> Measured | None:
+def measured(usage: Mapping[str, Any]) -> Quantities | None:
     """The quantities of one usage object; None where it has no counts."""
     plain, output = count(usage.get("input_tokens")), count(usage.get("output_tokens"))
     if plain is None and output is None:
         return None
     read = count(usage.get("cache_read_input_tokens")) or 0
-    split = usage.get("cache_creation")
-    split = split if isinstance(split, Mapping) else {}
+    split = mapping(usage.get("cache_creation"))
     hour = count(split.get("ephemeral_1h_input_tokens")) or 0
     five = count(split.get("ephemeral_5m_input_tokens")) or 0
     written = max(count(usage.get("cache_creation_input_tokens")) or 0, hour + five)
-    return Measured(
-        input_tokens=(plain or 0) + read + written,
-        output_tokens=output or 0,
-        cache_read_tokens=read,
-        cache_write_tokens=written,
-        cache_write_1h_tokens=hour,
-    )
+    if hour:  # what a stream wrote after its split was told is taken for the dearer kind
+        hour = written - five
+    return {
+        "input_tokens": (plain or 0) + read + written,
+        "output_tokens": output or 0,
+        "cache_read_tokens": read,
+        "cache_write_tokens": written,
+        "cache_write_1h_tokens": hour,
+    }

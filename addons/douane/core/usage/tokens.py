@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+type Quantities = dict[str, int]
+"""Counts by unit, under the price book's names: `input_tokens` (the whole input side, cached tokens included),
+`output_tokens`, `cache_read_tokens`, `cache_write_tokens`, `cache_write_1h_tokens`, `input_audio_tokens`,
+`output_audio_tokens`, `web_searches`."""
+
 MOST_TOKENS = 10**12
 """Above any real count: a larger one is no count."""
 
@@ -18,26 +23,6 @@ def count(value: Any) -> int | None:
 
 
 @dataclass(slots=True)
-class Measured:
-    """Token counts of one model, by unit; the input is the whole input side, cached tokens included."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
-    """All cache writes; `cache_write_1h_tokens` of them for an hour."""
-    cache_write_1h_tokens: int = 0
-    input_audio_tokens: int = 0
-    output_audio_tokens: int = 0
-    cache_audio_read_tokens: int = 0
-    web_searches: int = 0
-
-    def units(self) -> dict[str, int]:
-        """The quantities that are not zero."""
-        return {name: value for name in self.__slots__ if (value := getattr(self, name))}
-
-
-@dataclass(slots=True)
 class Usage:
     """The usage of one response: of its model, and of further models that worked for it."""
 
@@ -46,10 +31,19 @@ class Usage:
     service_tier: str | None = None
     geography: str | None = None
     speed: str | None = None
-    parts: list[tuple[str | None, Measured]] = field(default_factory=list)
+    parts: list[tuple[str | None, Quantities]] = field(default_factory=list)
     """(model or None for the response's own, quantities)."""
     reported: bool = False
     """Whether the provider reported the final usage."""
+
+    def totals(self) -> Quantities:
+        """The quantities of all parts, without those that are zero."""
+        totals: Quantities = {}
+        for _, quantities in self.parts:
+            for unit, quantity in quantities.items():
+                if quantity:
+                    totals[unit] = totals.get(unit, 0) + quantity
+        return totals
 
 
 def keep_larger(into: dict[str, Any], update: Mapping[str, Any]) -> None:
@@ -65,3 +59,13 @@ def keep_larger(into: dict[str, Any], update: Mapping[str, Any]) -> None:
             into[name] = number if earlier is None else max(earlier, number)
         elif value is not None:
             into[name] = value
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """A JSON object, or an empty one for whatever else stands there."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def text(value: Any, known: str | None = None) -> str | None:
+    """A JSON string that is not empty, or what was known before."""
+    return value if isinstance(value, str) and value else known
