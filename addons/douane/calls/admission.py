@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from douane.calls.call import Call, Passage
 from douane.calls.waiting import BudgetQueue, Verdicts
 from douane.core.catalog import Catalog
-from douane.core.charge import Charge, Unpriced
+from douane.core.charge import Unpriced
 from douane.core.decision import Budget, Decision, Effect, Facts, Limits
 from douane.core.mask import mask_arguments
 from douane.core.money import format_usd, usd_from_nano
@@ -36,7 +36,6 @@ from douane.store.interface import (
     MustWait,
     NewReview,
     Refused,
-    Result,
     Review,
     Store,
     StoreError,
@@ -104,7 +103,7 @@ class Admission:
     async def admit(self, call: Call) -> Passage | Refusal:
         """Give a call its passage, or say why not; a refusal is on record wherever the store still takes records.
 
-        Never raises for what a request holds. Cancelling it leaves no intent without a result: the caller settles.
+        Never raises for what a request holds. An intent whose admission is cancelled is closed as failed by the store.
         """
         rules = self._rules()
         self.open_calls[call.principal.name] += 1
@@ -264,7 +263,7 @@ class Admission:
             if (code := self._refuse_reason()) is not None:
                 answer = not_able(code)
                 return True
-            answer = await self._admit_durably(intent)
+            answer = await self._store.admit(intent)
             return not isinstance(answer, MustWait)
 
         if intent.budget is None or self._budgets.is_empty(intent.agent):
@@ -286,28 +285,6 @@ class Admission:
                 return answer
             case _:
                 raise AssertionError(answer)
-
-    async def _admit_durably(self, intent: Intent) -> StoreAnswer:
-        """The store's answer; if the call is cancelled meanwhile, an intent that was made still gets its result."""
-        pending = asyncio.ensure_future(self._store.admit(intent))
-        try:
-            return await asyncio.shield(pending)
-        except asyncio.CancelledError:
-            pending.add_done_callback(lambda done: self._close_abandoned(intent, done))
-            raise
-
-    def _close_abandoned(self, intent: Intent, done: asyncio.Future[StoreAnswer]) -> None:
-        if not done.cancelled() and done.exception() is None and isinstance(done.result(), Admitted):
-            self._store.settle(
-                Result(
-                    call_id=intent.call_id,
-                    outcome="failed",
-                    status=None,
-                    charge=Charge(0, None, method="released"),
-                    error="cancelled before forwarding",
-                )
-            )
-            self._budgets.settled(intent.agent)
 
     async def _hold(
         self, call: Call, inspection: Inspection, decision: Decision, limits: Limits, intent: Intent

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -13,6 +15,13 @@ from douane.core.decision import Principal
 from douane.core.request import RawRequest
 from douane.core.tool import Classification
 from douane.store.interface import Result
+
+
+def new_call_id() -> str:
+    """A UUID that rises with time (RFC 9562, version 7), so that the register's index grows at its end."""
+    value = (time.time_ns() // 1_000_000 << 80) | secrets.randbits(80)
+    value = value & ~(0xF << 76) | 0x7 << 76
+    return str(uuid.UUID(int=value & ~(0x3 << 62) | 0x2 << 62))
 
 
 class Meter(Protocol):

@@ -408,7 +408,7 @@ class Node:
         except PolicyRefused as refused:
             return PolicyChange(applied=False, digest=None, problems=refused.problems)
         failures = await asyncio.to_thread(run_cases, loaded, rules.catalog, self.config.policy_dir)
-        changes = tuple(difference(self.rules.policy, loaded.policy, rules.catalog))
+        changes = tuple(await asyncio.to_thread(difference, self.rules.policy, loaded.policy, rules.catalog))
         if failures or dry_run:
             return PolicyChange(applied=False, digest=loaded.digest, difference=changes, failures=tuple(failures))
         await self.store.record_policy(loaded.digest, loaded.text, by, changes)

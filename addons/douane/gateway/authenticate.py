@@ -10,6 +10,7 @@ import time
 from mitmproxy import connection, http
 
 from douane.calls.agents import Credential
+from douane.calls.call import new_call_id
 from douane.calls.node import Node
 from douane.core.decision import Principal
 from douane.core.identity import canonical_host
@@ -55,6 +56,7 @@ class Authenticate:
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Refuse before the body is read where nobody is there to answer for it."""
+        flow.id = new_call_id()
         state = self._connections.get(flow.client_conn.id)
         if state.tunnel is None:
             if self._identify(state, flow) is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
 import orjson
 from mitmproxy import http
@@ -31,23 +32,26 @@ _OURS = (b"douane-", b"x-should-retry")
 _PROXY_ONLY = frozenset({b"proxy-authorization", b"proxy-connection", b"proxy-authenticate"})
 
 
+class Waiting(Protocol):
+    """Until when a hook may take, on the loop's clock."""
+
+    at: float
+
+
 class HookPatience:
     """Moves the deadline of the hook that a call runs in."""
 
-    def __init__(self, deadline: asyncio.Timeout | None) -> None:
+    def __init__(self, deadline: Waiting | None) -> None:
         self._deadline = deadline
 
     def extend(self, seconds: float) -> None:
         """The call may wait this long from now."""
-        self._set(seconds + HOOK_S)
+        if self._deadline is not None:
+            self._deadline.at = asyncio.get_running_loop().time() + seconds + HOOK_S
 
     def restore(self) -> None:
         """The wait is over."""
-        self._set(HOOK_S)
-
-    def _set(self, seconds: float) -> None:
-        if self._deadline is not None and not self._deadline.expired():
-            self._deadline.reschedule(asyncio.get_running_loop().time() + seconds)
+        self.extend(0.0)
 
 
 class Gate:

@@ -64,6 +64,55 @@ class HookTable:
         return self._table.get(name)
 
 
+class Deadline:
+    """Until when a hook may take."""
+
+    __slots__ = ("at", "passed")
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+        self.passed = False
+
+
+class Deadlines:
+    """Cancels hooks that take too long: one timer for all of them, as one for each would cost as much as a decision."""
+
+    EVERY_S = 0.1
+
+    def __init__(self) -> None:
+        self._running: dict[asyncio.Task[Any], Deadline] = {}
+        self._taken: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, task: asyncio.Task[Any]) -> Deadline:
+        """A hook begins in this task."""
+        loop = asyncio.get_running_loop()
+        deadline = self._running[task] = Deadline(loop.time() + HOOK_S)
+        if self._timer is None:
+            self._timer = loop.call_later(self.EVERY_S, self._look, loop)
+        return deadline
+
+    def end(self, task: asyncio.Task[Any]) -> None:
+        """Its hook is over."""
+        self._running.pop(task, None)
+
+    def took(self, task: asyncio.Task[Any]) -> bool:
+        """Whether it was this class that cancelled a task; answers once."""
+        if task in self._taken:
+            self._taken.discard(task)
+            return True
+        return False
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        for task, deadline in list(self._running.items()):
+            if now >= deadline.at and not deadline.passed:
+                deadline.passed = True
+                self._taken.add(task)
+                task.cancel()
+        self._timer = loop.call_later(self.EVERY_S, self._look, loop) if self._running else None
+
+
 class GovernedConnection(server.LiveConnectionHandler):
     """One client connection, its hooks dispatched fail-closed."""
 
@@ -75,11 +124,13 @@ class GovernedConnection(server.LiveConnectionHandler):
         mode: mode_specs.ProxyMode,
         table: HookTable,
         connections: Connections,
+        deadlines: Deadlines,
     ) -> None:
         super().__init__(reader, writer, opts, mode)
         self.layer = modes.HttpProxy(self.layer.context)
         self._table = table
         self._connections = connections
+        self._deadlines = deadlines
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
         """Run a hook's functions; whatever goes wrong fails closed and never reaches mitmproxy."""
@@ -101,7 +152,8 @@ class GovernedConnection(server.LiveConnectionHandler):
                 self._fail_closed(hook.name, data, error)
                 task = asyncio.current_task()
                 if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                    if not isinstance(data, flow.Flow):
+                    took_too_long = self._deadlines.took(task)
+                    if not isinstance(data, flow.Flow) and not took_too_long:
                         raise  # the connection's own task is being ended
                     task.uncancel()
 
@@ -172,10 +224,17 @@ class GovernedConnection(server.LiveConnectionHandler):
             raise TypeError(f"unexpected command: {command}")
 
     async def _bounded(self, function: HookFunction, data: Any) -> None:
-        async with asyncio.timeout(HOOK_S) as deadline:
-            if isinstance(data, flow.Flow):
-                data.metadata[DEADLINE] = deadline
+        task = asyncio.current_task()
+        assert task is not None
+        deadline = self._deadlines.begin(task)
+        if isinstance(data, flow.Flow):
+            data.metadata[DEADLINE] = deadline
+        try:
             await function(data)
+        finally:
+            self._deadlines.end(task)
+        if deadline.passed:  # it was cancelled for its time, and went on all the same
+            raise TimeoutError
 
     def _fail_closed(self, name: str, data: Any, error: BaseException) -> None:
         logger.error("the hook %s failed; its call is refused", name, exc_info=error)

@@ -9,7 +9,7 @@ from mitmproxy import options
 from mitmproxy.proxy import mode_specs
 
 from douane.gateway.connections import Connections
-from douane.gateway.internals.dispatch import GovernedConnection, HookTable
+from douane.gateway.internals.dispatch import Deadlines, GovernedConnection, HookTable
 
 MOST_CONNECTIONS = 4096
 """Of all clients together; the next one is closed unanswered."""
@@ -22,6 +22,7 @@ class Listener:
         self._options = opts
         self._table = table
         self._connections = connections
+        self._deadlines = Deadlines()
         self._mode = mode_specs.ProxyMode.parse("regular")
         self._server: asyncio.Server | None = None
         self._live: dict[str, GovernedConnection] = {}
@@ -40,7 +41,9 @@ class Listener:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        handler = GovernedConnection(reader, writer, self._options, self._mode, self._table, self._connections)
+        handler = GovernedConnection(
+            reader, writer, self._options, self._mode, self._table, self._connections, self._deadlines
+        )
         self._live[handler.client.id] = handler
         try:
             await handler.handle_client()
