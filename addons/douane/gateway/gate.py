@@ -69,7 +69,7 @@ class Gate:
         """Ask for leave; without it the flow carries a refusal and never goes upstream."""
         if flow.response is not None:
             return
-        flow.response = refusals.response(refusals.FAILED_INSIDE, flow.id, None)
+        flow.response = refusals.UNDECIDED  # refused first; only a decision clears it
         state = self._connections.get(flow.client_conn.id)
         answer = await self._answer(flow, state)
         if isinstance(answer, OpenCall):

@@ -85,6 +85,10 @@ def response(refusal: Refusal, call_id: str, found: Classification | None, host:
     )
 
 
+UNDECIDED = response(FAILED_INSIDE, "", None)
+"""Stands on every request until it is decided; made once, since almost none is ever sent."""
+
+
 def proxy_authentication_required() -> http.Response:
     """The only status that is answered to CONNECT itself: clients take any other for a broken proxy and retry."""
     return http.Response.make(

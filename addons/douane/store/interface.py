@@ -42,7 +42,7 @@ class Intent:
     model: str | None = None
     reserve_nano: int = 0
     budget: Budget | None = None
-    """None: the call is not billable, or its agent is not capped; nothing is checked, `reserve_nano` is still set aside."""
+    """None: nothing is billable, or the agent is not capped; nothing is checked, `reserve_nano` is still set aside."""
     review_id: str | None = None
     """Set for a held call: its approval is spent in the same transaction."""
 
@@ -260,22 +260,32 @@ class Store(Protocol):
     async def admit(self, intent: Intent) -> Admission: ...
     def settle(self, result: Result) -> None:
         """Queue the result: durable with the next commit, at latest after 20 ms; never waits, never raises."""
+
     async def refuse(self, refused: Refused) -> None:
         """Record a refusal; identical floods are aggregated with a count."""
+
     async def spend(self, agents: Mapping[str, Budget]) -> Sequence[Spend]: ...
 
     # reviews
     async def open_review(self, new: NewReview, *, most_open: int) -> tuple[Review, bool] | TooManyReviews:
-        """The open (or still binding rejected) review of (agent, semantic digest), or a new one; True when opened by this call."""
+        """The open, or still binding rejected, review of (agent, semantic digest), or a new one; True for a new one."""
+
     async def review(self, review_id: str) -> Review | None: ...
-    async def reviews(self, *, states: Sequence[ReviewState] = (), after_version: int = 0, limit: int = 500) -> Sequence[Review]: ...
-    async def give_verdict(self, review_id: str, *, approve: bool, reviewer: str, channel: str, note: str | None) -> Review:
-        """Raises `IllegalTransition`, or `KeyError` for an unknown review; the same verdict by the same reviewer again changes nothing."""
+    async def reviews(
+        self, *, states: Sequence[ReviewState] = (), after_version: int = 0, limit: int = 500
+    ) -> Sequence[Review]: ...
+    async def give_verdict(
+        self, review_id: str, *, approve: bool, reviewer: str, channel: str, note: str | None
+    ) -> Review:
+        """Raises `IllegalTransition`, `KeyError` for an unknown review; the same by the same reviewer changes nothing."""
+
     async def expire_due(self) -> Sequence[Review]: ...
 
     # agents and reviewers; each change is an `admin` record
     async def agents(self) -> Sequence[AgentRow]: ...
-    async def add_agent(self, name: str, labels: Mapping[str, str], cap_nano: int | None, key_hash: str) -> AgentRow: ...
+    async def add_agent(
+        self, name: str, labels: Mapping[str, str], cap_nano: int | None, key_hash: str
+    ) -> AgentRow: ...
     async def rotate_agent(self, name: str, key_hash: str) -> AgentRow: ...
     async def remove_agent(self, name: str) -> None: ...
     async def suspend_agent(self, name: str, suspended: bool) -> AgentRow: ...
@@ -289,6 +299,7 @@ class Store(Protocol):
     async def add_login_link(self, reviewer: str, link_hash: str, ends_us: int) -> None: ...
     async def spend_login_link(self, link_hash: str) -> str | None:
         """The reviewer whose link this is, once; None if unknown, spent or over."""
+
     async def add_reviewer_session(self, reviewer: str, token_hash: str, ends_us: int) -> None: ...
     async def reviewer_session(self, token_hash: str) -> str | None: ...
     async def end_reviewer_session(self, token_hash: str) -> None: ...

@@ -64,6 +64,7 @@ class SqliteStore(Store):
         self._latched: str | None = None
         self._closed = False
         self._waiting: deque[Operation] = deque()
+        self._handing: list[Operation] = []
         self._tick = 0
         self._signed_size = 0
         self._ticking: asyncio.TimerHandle | None = None
@@ -187,7 +188,15 @@ class SqliteStore(Store):
         self._waiting.append(operation)
         if self._ticking is None:
             self._ticking = self._loop.call_later(TICK_S, self._on_tick)
-        self._writer.queue.put(operation)
+        self._handing.append(operation)
+        if len(self._handing) == 1:
+            self._loop.call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        """Give the writer what one turn of the loop asked for: waking it for each would cost both threads the GIL."""
+        operations, self._handing = self._handing, []
+        if operations:
+            self._writer.queue.put(operations)
 
     @property
     def _reading(self) -> Reader:
@@ -508,6 +517,7 @@ class SqliteStore(Store):
                 self._break(str(error))
         self._closed = True
         self._latched = self._latched or "the store is closed"
+        self._hand_over()
         self._writer.queue.put("stop")
         await asyncio.to_thread(self._writer.join, CLOSE_S)
         self._break(self._latched)

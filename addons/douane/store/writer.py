@@ -24,7 +24,7 @@ from douane.store.engine import Engine
 from douane.store.interface import Result, StoreError
 
 AT_ONCE = 512
-"""Operations in one transaction: bounds how long the first of them waits for the last."""
+"""Operations in one transaction, about: bounds how long the first of them waits for the last."""
 
 RIDE_S = 0.02
 CHECKPOINT_AFTER = 4000
@@ -70,7 +70,7 @@ class Rider:
     values: bodies.Values
 
 
-type Item = Operation | Literal["ride", "stop"]
+type Item = list[Operation] | Literal["ride", "stop"]
 
 
 class Writer(threading.Thread):
@@ -133,8 +133,8 @@ class Writer(threading.Thread):
             if item == "stop":
                 return batch, True
             if item != "ride":
-                batch.append(item)
-            if len(batch) == AT_ONCE:
+                batch += item
+            if len(batch) >= AT_ONCE:
                 return batch, False
             try:
                 item = self.queue.get_nowait()

@@ -98,7 +98,18 @@ def install() -> None:
     _http1.make_error_response = error_page
     # A tenth of a small call's CPU goes into checking the types of what mitmproxy's own parser made a moment before.
     http.MessageData.__post_init__ = _unchecked  # type: ignore[method-assign]
+    # Some twenty look-ups of headers that are not there would raise and catch a KeyError each.
+    http.Headers.get = _get  # type: ignore[method-assign,assignment]
 
 
 def _unchecked(self: http.MessageData) -> None:
     """Take a message's fields as they are."""
+
+
+def _get(self: http.Headers, key: str | bytes, default: str | None = None) -> str | None:
+    """`Headers.get` without an exception for what is absent; several values are folded as mitmproxy does."""
+    wanted = key.lower() if isinstance(key, bytes) else key.lower().encode("utf-8", "surrogateescape")
+    values = [value for name, value in self.fields if name.lower() == wanted]
+    if not values:
+        return default
+    return ", ".join([value.decode("utf-8", "surrogateescape") for value in values])
