@@ -10,12 +10,23 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.product import Agent, Product
+from support.policy import policy_folder
+from support.product import Agent, Product, make_product
 from support.providers import OTHER, UNMAPPED, Providers
 from support.wire import Answer, ConnectionOver, Wire, credential, request
 
 HOST = "api.github.com"
 GET = b"GET /user HTTP/1.1\r\nHost: api.github.com\r\n"
+
+
+@pytest.fixture(scope="module")
+def shared_product(running_providers: Providers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    """A node that holds for a moment only, so that a held call is told at once."""
+    folder = tmp_path_factory.mktemp("attacked")
+    product = make_product(running_providers, folder, policy=policy_folder(folder / "policy", wait="1s"))
+    product.start()
+    yield product
+    product.stop()
 
 
 @pytest.fixture
@@ -52,7 +63,6 @@ AMBIGUOUS = {
     "two lengths": GET + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab",
     "unknown transfer coding": GET + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     "obscured chunked": GET + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-    "encoded slash": b"GET /repos%2Facme/website HTTP/1.1\r\nHost: api.github.com\r\n\r\n",
     "dot segments": b"GET /user/../repos/acme/website HTTP/1.1\r\nHost: api.github.com\r\n\r\n",
     "encoded dot segments": b"GET /user/%2e%2e/repos/acme/website HTTP/1.1\r\nHost: api.github.com\r\n\r\n",
     "doubly encoded": b"GET /repos/acme/website%252e HTTP/1.1\r\nHost: api.github.com\r\n\r\n",
@@ -69,6 +79,33 @@ def test_ambiguous_requests_are_refused(tunnel: Wire, providers: Providers, sent
     except ConnectionOver:
         pytest.fail("closed without an answer")
     assert_refused(answer, "request_ambiguous", "protocol_forbidden")
+    assert providers.stand_in.seen() == []
+
+
+SPELLINGS = (
+    "/repos%2Facme/website",
+    "/repos/acme%2Fwebsite",
+    "/%72epos/acme/website",
+    "/repos/acme/website/",
+    "/REPOS/acme/website",
+)
+
+
+@pytest.mark.parametrize("path", SPELLINGS)
+def test_no_spelling_of_a_delete_passes_without_a_person(tunnel: Wire, providers: Providers, path: str) -> None:
+    answer = tunnel.ask(request("DELETE", HOST, path))
+    assert (answer.status, answer.decision["outcome"] in ("ESCALATE", "BLOCK")) == (403, True)
+    assert providers.stand_in.seen() == []
+
+
+@pytest.mark.parametrize(
+    "field", ["X-HTTP-Method-Override: DELETE", "X-HTTP-Method: DELETE", "x-method-override: delete"]
+)
+def test_no_override_makes_a_delete_of_a_harmless_call(tunnel: Wire, providers: Providers, field: str) -> None:
+    for method in ("GET", "POST"):
+        answer = tunnel.ask(request(method, HOST, "/repos/acme/website", b"", field, "Content-Length: 0"))
+        assert answer.status == 403
+        assert answer.decision["outcome"] in ("ESCALATE", "BLOCK")
     assert providers.stand_in.seen() == []
 
 
