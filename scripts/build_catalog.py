@@ -111,7 +111,7 @@ def github(document: Path) -> tuple[list[dict[str, Any]], frozenset[tuple[str, s
             if method not in ("get", "post", "put", "patch", "delete"):
                 continue
             group, _, verb = described["operationId"].partition("/")
-            name = f"github.{group}.{verb}".replace("-", "_")
+            name = f"github.{group}.{verb}"
             found.append(operation(name, method.upper(), path, parameters_of(path)))
             found[-1] |= dict(zip(("tier", "nature"), guess(described["operationId"], method.upper()), strict=True))
             for parameter in described.get("parameters", ()):
@@ -201,7 +201,7 @@ def stripe() -> list[dict[str, Any]]:
 def _stripe_requests(function: ast.FunctionDef) -> list[tuple[str, str]]:
     found = []
     for call in ast.walk(function):
-        if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "_request":
+        if isinstance(call, ast.Call) and getattr(call.func, "attr", "") in ("_request", "_request_stream"):
             method, path = call.args[0], call.args[1]
             if isinstance(path, ast.Call) and isinstance(path.func, ast.Attribute):
                 path = path.func.value  # "…".format(…)

@@ -145,17 +145,17 @@ _NO_SECRETS = frozenset({MASK, "required", "optional", "string", "undefined", "B
 
 
 def _long_word(found: re.Match[str]) -> str:
-    """Random text has letters of both cases and digits mixed; names, UUIDs and commit ids do not."""
+    """Random text mixes letters of both cases and digits within its words; names, UUIDs and commit ids do not."""
     word = found[0][:128]
     kinds = any(ch.isdigit() for ch in word) + any(ch.islower() for ch in word) + any(ch.isupper() for ch in word)
     if kinds < 3:
         return found[0]
-    changes = sum(_kind(a) != _kind(b) for a, b in pairwise(word))
+    changes = sum(_kind(a) != _kind(b) and "-" not in (a, b) and "_" not in (a, b) for a, b in pairwise(word))
     return MASK if changes * 4 >= len(word) else found[0]
 
 
 def _kind(ch: str) -> int:
-    return 0 if ch.isdigit() else 1 if ch.islower() else 2 if ch.isupper() else 3
+    return 0 if ch.isdigit() else 1 if ch.islower() else 2
 
 
 def _card(found: re.Match[str]) -> str:

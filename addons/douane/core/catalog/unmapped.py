@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from douane.core.catalog.git import PUSH_MEDIA_TYPE
@@ -14,6 +15,12 @@ from douane.core.tool import Classification, Nature, Tier
 
 _NATURES = {"DELETE": Nature.DELETE, "GET": Nature.READ, "HEAD": Nature.READ, "OPTIONS": Nature.META}
 _MOST_PATH = 300
+
+_MODEL_PATH = re.compile(
+    r"/(responses|messages|embeddings?|chat|completions|rerank|generate|embed|ocr|predictions)$"
+    r"|/text-to-speech/[^/]+(/stream)?$"
+)
+"""Where providers of models answer prompts."""
 
 
 def worse_method(*methods: str) -> str:
@@ -67,7 +74,8 @@ def _model_host(request: CanonicalRequest, provider: str) -> Classification:
     found = unmatched(request, provider, serves_models=True)
     if found.tier is Tier.REVERSIBLE or request.method != "POST" or request.other_method is not None:
         return found
-    if not looks_like_inference("/" + "/".join(request.segments), None):
+    path = "/" + "/".join(request.segments)
+    if not (_MODEL_PATH.search(path) or looks_like_inference(path, None)):  # whatever the body says: it is the agent's
         return found
     return Classification(
         tool=found.tool,
@@ -103,7 +111,7 @@ def _method_and_json(request: CanonicalRequest) -> tuple[str, Any]:
 def _unreadable(body: bytes) -> Any:
     """A stand-in for JSON that two parsers would read differently, or that is not in UTF-8: what it could be about."""
     text = body.replace(b"\0", b"")
-    return {name: None for name in ("model", "messages", "input", "prompt", "contents") if f'"{name}"'.encode() in text}
+    return {name: "" for name in ("model", "messages", "input", "prompt", "contents") if f'"{name}"'.encode() in text}
 
 
 def _arguments(request: CanonicalRequest) -> dict[str, Any]:

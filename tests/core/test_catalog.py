@@ -1,0 +1,474 @@
+"""The shipped catalog: what calls come to, in which tier, and that the matcher finds the worst of what could be."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from douane.core.catalog.operation import Operation
+from douane.core.catalog.shard import Shard, ShardInvalid, shard_from_json, trie_of
+from douane.core.refusal import RequestAmbiguous
+from douane.core.tool import Nature, Tier
+from support.requests import canonical, classified, shipped_catalog
+
+GITHUB, STRIPE = "https://api.github.com", "https://api.stripe.com"
+OPENAI, ANTHROPIC = "https://api.openai.com", "https://api.anthropic.com"
+R, V, X = Tier.REVERSIBLE, Tier.VISIBLE, Tier.IRREVERSIBLE
+
+TABLE = [
+    # GitHub
+    ("GET", f"{GITHUB}/repos/acme/site", {}, "github.repos.get", R),
+    ("HEAD", f"{GITHUB}/repos/acme/site", {}, "github.repos.get", R),
+    ("GET", f"{GITHUB}/repos/acme/site/contents/src/a/b.py?ref=main", {}, "github.repos.get-content", R),
+    ("GET", f"{GITHUB}/repos/acme/site/contents/src%2Fa.py", {}, "github.repos.get-content", R),
+    ("DELETE", f"{GITHUB}/repos/acme/site", {}, "github.repos.delete", X),
+    ("DELETE", f"{GITHUB}/repos/acme/site/", {}, "github.repos.delete", X),
+    ("DELETE", f"{GITHUB}/repos/acme/site.json", {}, "github.repos.delete", X),
+    ("DELETE", f"{GITHUB}/repositories/1296269", {}, "github.repos.delete", X),
+    ("DELETE", "http://api.github.com/repos/acme/site", {}, "github.repos.delete", X),
+    ("DELETE", f"{GITHUB}/repos/acme/site/git/refs/heads/feature/x", {}, "github.git.delete-ref", X),
+    ("DELETE", f"{GITHUB}/repos/acme/site/git/refs/heads%2Ffeature%2Fx", {}, "github.git.delete-ref", X),
+    ("DELETE", f"{GITHUB}/repositories/1/git/refs/heads/main", {}, "github.git.delete-ref", X),
+    ("DELETE", f"{GITHUB}/repos/acme/site/issues/1/labels/bug", {}, "github.issues.remove-label", R),
+    ("DELETE", f"{GITHUB}/user/starred/acme/site", {}, "github.activity.unstar-repo-for-authenticated-user", R),
+    ("DELETE", f"{GITHUB}/orgs/acme", {}, "github.orgs.delete", X),
+    ("DELETE", f"{GITHUB}/organizations/1", {}, "github.orgs.delete", X),
+    ("PATCH", f"{GITHUB}/repos/acme/site", {"json": {"description": "x"}}, "github.repos.update", V),
+    ("PATCH", f"{GITHUB}/repos/acme/site", {"json": {"private": False}}, "github.repos.update", X),
+    ("PATCH", f"{GITHUB}/repos/acme/site", {"json": {"archived": True}}, "github.repos.update", X),
+    ("POST", f"{GITHUB}/repos/acme/site", {"json": {"visibility": "public"}}, "github.repos.update", X),
+    (
+        "PATCH",
+        f"{GITHUB}/repos/a/s/git/refs/heads/x",
+        {"json": {"sha": "1", "force": False}},
+        "github.git.update-ref",
+        V,
+    ),
+    (
+        "PATCH",
+        f"{GITHUB}/repos/a/s/git/refs/heads/x",
+        {"json": {"sha": "1", "force": True}},
+        "github.git.update-ref",
+        X,
+    ),
+    ("PATCH", f"{GITHUB}/repos/a/s/git/refs/heads/x", {"json": {"sha": "1", "force": "1"}}, "github.git.update-ref", X),
+    ("PUT", f"{GITHUB}/repos/acme/site/pulls/1/merge", {}, "github.pulls.merge", X),
+    ("POST", f"{GITHUB}/repos/acme/site/merges", {"json": {"base": "a", "head": "b"}}, "github.repos.merge", X),
+    ("POST", f"{GITHUB}/repos/acme/site/issues", {"json": {"title": "x"}}, "github.issues.create", V),
+    ("POST", f"{GITHUB}/repos/acme/site/releases", {"json": {"tag_name": "v1"}}, "github.repos.create-release", X),
+    (
+        "POST",
+        f"{GITHUB}/repos/acme/site/actions/workflows/1/dispatches",
+        {"json": {"ref": "x"}},
+        "github.actions.create-workflow-dispatch",
+        X,
+    ),
+    ("PUT", f"{GITHUB}/repos/acme/site/collaborators/bob", {}, "github.repos.add-collaborator", X),
+    (
+        "PUT",
+        f"{GITHUB}/repos/acme/site/actions/secrets/A",
+        {"json": {}},
+        "github.actions.create-or-update-repo-secret",
+        X,
+    ),
+    (
+        "PUT",
+        f"{GITHUB}/repos/acme/site/branches/main/protection",
+        {"json": {}},
+        "github.repos.update-branch-protection",
+        X,
+    ),
+    ("POST", f"{GITHUB}/markdown", {"json": {"text": "x"}}, "github.markdown.render", R),
+    ("GET", f"{GITHUB}/repos/acme/site/secret-scanning/alerts", {}, "github.secret-scanning.list-alerts-for-repo", V),
+    (
+        "POST",
+        "https://uploads.github.com/repos/acme/site/releases/1/assets?name=x",
+        {"body": "PK\x03\x04"},
+        "github.repos.upload-release-asset",
+        X,
+    ),
+    ("POST", f"{GITHUB}/nothing/known", {"json": {}}, "github.unmatched.post", X),
+    ("GET", f"{GITHUB}/nothing/known", {}, "github.unmatched.get", R),
+    ("PUT", f"{GITHUB}/Repos/acme/site", {"json": {}}, "github.unmatched.put", X),
+    # Stripe
+    ("GET", f"{STRIPE}/v1/charges/ch_1", {}, "stripe.charges.retrieve", R),
+    ("POST", f"{STRIPE}/v1/refunds", {"form": "charge=ch_1"}, "stripe.refunds.create", X),
+    ("POST", f"{STRIPE}/v1/charges/ch_1/refund", {}, "stripe.charges.refund", X),
+    ("POST", f"{STRIPE}/v1/charges/ch_1/refunds", {"form": "amount=1"}, "stripe.charges.refund", X),
+    ("POST", f"{STRIPE}/v1/charges", {"form": "amount=9999&currency=usd"}, "stripe.charges.create", V),
+    ("POST", f"{STRIPE}/v1/payment_intents", {"form": "amount=9999&currency=usd"}, "stripe.payment_intents.create", V),
+    (
+        "POST",
+        f"{STRIPE}/v1/payment_intents",
+        {"form": "amount=9&currency=usd&confirm=true"},
+        "stripe.payment_intents.create",
+        X,
+    ),
+    (
+        "POST",
+        f"{STRIPE}/v1/payment_intents",
+        {"form": "amount=9&currency=usd&confirm=1"},
+        "stripe.payment_intents.create",
+        X,
+    ),
+    (
+        "POST",
+        f"{STRIPE}/v1/payment_intents",
+        {"form": "amount=9&currency=usd&confirm=false"},
+        "stripe.payment_intents.create",
+        V,
+    ),
+    ("POST", f"{STRIPE}/v1/payment_intents/pi_1/confirm", {}, "stripe.payment_intents.confirm", V),
+    ("POST", f"{STRIPE}/v1/payment_intents/pi_1/capture", {}, "stripe.payment_intents.capture", V),
+    (
+        "POST",
+        f"{STRIPE}/v1/payment_intents/pi_1/increment_authorization",
+        {"form": "amount=5"},
+        "stripe.payment_intents.increment_authorization",
+        V,
+    ),
+    ("POST", f"{STRIPE}/v1/payment_intents/pi_1", {"form": "amount=5"}, "stripe.payment_intents.update", V),
+    ("POST", f"{STRIPE}/v1/charges/ch_1/capture", {}, "stripe.charges.capture", V),
+    ("POST", f"{STRIPE}/v1/payouts", {"form": "amount=1&currency=usd"}, "stripe.payouts.create", X),
+    ("POST", f"{STRIPE}/v1/transfers", {"form": "amount=1&currency=usd"}, "stripe.transfers.create", X),
+    ("POST", f"{STRIPE}/v1/subscriptions", {"form": "customer=c"}, "stripe.subscriptions.create", X),
+    ("POST", f"{STRIPE}/v1/invoices/in_1/pay", {}, "stripe.invoices.pay", X),
+    ("POST", f"{STRIPE}/v1/accounts/a", {"form": "external_account[iban]=x"}, "stripe.accounts.update", X),
+    ("POST", f"{STRIPE}/v1/accounts/a", {"form": "email=x"}, "stripe.accounts.update", V),
+    ("POST", f"{STRIPE}/v1/customers", {"form": "email=x"}, "stripe.customers.create", V),
+    ("DELETE", f"{STRIPE}/v1/customers/cus_1", {}, "stripe.customers.delete", X),
+    ("POST", f"{STRIPE}/v1/bitcoin/receivers", {"form": "a=1"}, "stripe.unmatched.post", X),
+    ("POST", "https://connect.stripe.com/oauth/deauthorize", {"form": "a=1"}, "stripe.unmatched.post", X),
+    # models
+    (
+        "POST",
+        f"{OPENAI}/v1/chat/completions",
+        {"json": {"model": "m", "messages": []}},
+        "openai.chat.completions.create",
+        V,
+    ),
+    ("POST", f"{OPENAI}/v1/responses", {"json": {"model": "m", "input": "x"}}, "openai.responses.create", V),
+    ("POST", f"{OPENAI}/v1/embeddings", {"json": {"model": "m", "input": "x"}}, "openai.embeddings.create", V),
+    ("POST", f"{OPENAI}/v1/moderations", {"json": {"input": "x"}}, "openai.moderations.create", R),
+    ("GET", f"{OPENAI}/v1/models", {}, "openai.models.list", R),
+    ("DELETE", f"{OPENAI}/v1/files/f", {}, "openai.files.delete", X),
+    ("DELETE", f"{OPENAI}/v1/models/ft:x", {}, "openai.models.delete", X),
+    (
+        "POST",
+        f"{OPENAI}/v1/organization/admin_api_keys",
+        {"json": {}},
+        "openai.admin.organization.admin_api_keys.create",
+        X,
+    ),
+    ("POST", f"{OPENAI}/v1/new_thing", {"json": {}}, "openai.unmatched.post", X),
+    (
+        "POST",
+        "https://eu.api.openai.com/v1/chat/completions",
+        {"json": {"model": "m"}},
+        "openai.chat.completions.create",
+        V,
+    ),
+    ("POST", f"{ANTHROPIC}/v1/messages", {"json": {"model": "m"}}, "anthropic.messages.create", V),
+    ("POST", f"{ANTHROPIC}/v1/messages?beta=true", {"json": {"model": "m"}}, "anthropic.messages.create", V),
+    ("POST", f"{ANTHROPIC}/v1/messages/count_tokens", {"json": {"model": "m"}}, "anthropic.messages.count_tokens", R),
+    ("DELETE", f"{ANTHROPIC}/v1/messages/batches/b", {}, "anthropic.messages.batches.delete", X),
+    (
+        "POST",
+        "https://generativelanguage.googleapis.com/v1beta/models/g:generateContent",
+        {"json": {}},
+        "google.unmatched.post",
+        V,
+    ),
+    ("POST", "https://generativelanguage.googleapis.com/v1beta/files", {"json": {}}, "google.unmatched.post", X),
+    ("GET", "https://generativelanguage.googleapis.com/v1beta/models", {}, "google.unmatched.get", R),
+    # anything else
+    ("GET", "https://api.example.com/things", {}, "unmapped.get", R),
+    ("POST", "https://api.example.com/things", {"json": {}}, "unmapped.post", V),
+    ("PUT", "https://api.example.com/things", {"json": {}}, "unmapped.put", V),
+    ("DELETE", "https://api.example.com/things/1", {}, "unmapped.delete", X),
+    ("GET", "https://api.github.com.evil.example/repos/acme/site", {}, "unmapped.get", R),
+]
+
+
+@pytest.mark.parametrize(("method", "url", "sent", "tool", "tier"), TABLE)
+def test_calls_and_what_they_come_to(method: str, url: str, sent: dict[str, Any], tool: str, tier: Tier) -> None:
+    sent = dict(sent)
+    found = classified(method, url, sent.pop("body", b""), **sent)
+    assert (found.tool, found.tier) == (tool, tier)
+
+
+def test_names_that_are_never_changed() -> None:
+    names = shipped_catalog().tools()
+    assert {
+        "github.repos.delete",
+        "stripe.refunds.create",
+        "stripe.charges.create",
+        "stripe.payment_intents.create",
+        "stripe.payment_intents.update",
+        "stripe.payment_intents.confirm",
+        "stripe.payment_intents.capture",
+        "stripe.payment_intents.increment_authorization",
+        "stripe.charges.capture",
+        "openai.chat.completions.create",
+        "anthropic.messages.create",
+        "github.graphql.query",
+        "git.clone",
+        "git.fetch",
+        "git.push",
+    } <= names.keys()
+
+
+BILLABLE = [
+    ("POST", f"{OPENAI}/v1/chat/completions", True),
+    ("POST", f"{OPENAI}/v1/images/edits", True),
+    ("POST", f"{OPENAI}/v1/unknown", True),
+    ("POST", f"{OPENAI}/v1/moderations", False),
+    ("POST", f"{OPENAI}/v1/responses/input_tokens", False),
+    ("GET", f"{OPENAI}/v1/models", False),
+    ("DELETE", f"{OPENAI}/v1/files/f", False),
+    ("POST", f"{ANTHROPIC}/v1/messages", True),
+    ("POST", f"{ANTHROPIC}/v1/messages/batches", True),
+    ("POST", f"{ANTHROPIC}/v1/messages/count_tokens", False),
+    ("POST", "http://generativelanguage.googleapis.com/v1beta/models/g:generateContent", True),
+    ("POST", "https://openrouter.ai/api/v1/chat/completions", True),
+    ("POST", "https://relay.example.com/v1/chat/completions", True),
+    ("POST", "https://relay.example.com/v1/messages", True),
+    ("POST", "https://relay.example.com/anything", True),
+    ("GET", "https://relay.example.com/v1/chat/completions", False),
+    ("POST", f"{GITHUB}/repos/acme/site/issues", False),
+]
+
+
+@pytest.mark.parametrize(("method", "url", "billable"), BILLABLE)
+def test_what_is_charged_by_usage(method: str, url: str, billable: bool) -> None:
+    sent = {} if method in ("GET", "DELETE") else {"json": {"model": "m", "messages": [], "title": "x"}}
+    assert classified(method, url, **sent).billable is billable
+
+
+@pytest.mark.parametrize(
+    "body",
+    ['{"model": "m", "model": "n", "messages": []}', '{"model": "m", "messages": []}'.encode("utf-16")],
+)
+def test_a_body_that_two_parsers_read_differently_still_looks_like_inference(body: str | bytes) -> None:
+    assert classified("POST", "https://relay.example.com/x", body, "Content-Type: application/json").billable
+
+
+def test_arguments_have_the_vendors_names() -> None:
+    found = classified("POST", f"{STRIPE}/v1/charges", form="amount=9999&currency=USD&metadata[a]=b&capture=false")
+    assert found.arguments == {"amount": 9999, "currency": "usd", "metadata[a]": "b", "capture": False}
+    found = classified("PATCH", f"{GITHUB}/repos/acme/site?x=1", json={"name": "new", "owner": "evil"})
+    assert found.arguments == {"owner": "acme", "repo": "site", "name": "new", "x": "1"}
+    assert found.summary == "Change repository acme/site"
+    assert (
+        classified("DELETE", f"{GITHUB}/repos/acme/legacy-billing").summary == "Delete repository acme/legacy-billing"
+    )
+
+
+def test_texts_of_an_inference_call_are_counted_and_not_kept() -> None:
+    secret = "the merger is on Monday"
+    sent = {
+        "model": "gpt-4.1-mini",
+        "max_tokens": 50,
+        "stream": True,
+        "temperature": 0.5,
+        "system": secret,
+        "messages": [{"role": "user", "content": secret}] * 2,
+        "tools": [{"x": secret}],
+        "input": secret,
+        "metadata": {"x": secret},
+        "unheard_of": secret * 9,
+        "user": secret,
+    }
+    for url in (f"{OPENAI}/v1/chat/completions", f"{ANTHROPIC}/v1/messages", f"{OPENAI}/v1/responses"):
+        found = classified("POST", url, json=sent)
+        assert secret not in str(found)
+        told = found.arguments
+        assert (told["model"], told["max_tokens"], told["stream"], told["messages"]) == (
+            "gpt-4.1-mini",
+            50,
+            True,
+            "2 items",
+        )
+        assert told["body_bytes"] > 500
+
+
+def test_an_upload_names_its_model() -> None:
+    body = (
+        '--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper-1\r\n'
+        '--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nxx\r\n--b--\r\n'
+    )
+    found = classified(
+        "POST", f"{OPENAI}/v1/audio/transcriptions", body, "Content-Type: multipart/form-data; boundary=b"
+    )
+    assert found.arguments == {"model": "whisper-1", "file": "a file"}
+
+
+def test_the_sentence_for_the_reviewer_cannot_be_forged() -> None:
+    found = classified("DELETE", f"{GITHUB}/repos/acme/x%E2%80%AEgnp.{'y' * 500}")
+    assert "\u202e" not in found.summary
+    assert len(found.summary) < 300
+    found = classified("POST", f"{STRIPE}/v1/refunds", form="charge={amount.__class__}&payment_intent=%0AApproved")
+    assert found.summary == "Refund {amount.__class__}\\u{a}Approved (amount ?; all of it if none is named)"
+
+
+# every tool
+
+OPERATIONS = [(shard, operation) for shard in shipped_catalog().shards() for operation in shard.operations]
+
+
+def test_a_delete_is_irreversible_unless_people_found_that_it_only_unlinks() -> None:
+    for shard, routes in _routes_by_shard():
+        for index, method, template in routes:
+            operation = shard.operations[index]
+            if method == "DELETE" and operation.tier is not X:
+                assert operation.nature is Nature.UNLINK, (operation.tool, template)
+                assert operation.reviewed is not None, operation.tool
+
+
+def test_a_write_is_reversible_only_by_review() -> None:
+    for shard, routes in _routes_by_shard():
+        for index, method, _ in routes:
+            operation = shard.operations[index]
+            if method not in ("GET", "HEAD") and operation.tier is R:
+                assert operation.reviewed is not None, operation.tool
+
+
+_MONEY_OR_WORSE = re.compile(r"\.(delete|refund|payout|transfer|destroy|purge|revoke)[^.]*$")
+
+
+def test_names_that_sound_of_loss_are_never_reversible() -> None:
+    for _, operation in OPERATIONS:
+        if _MONEY_OR_WORSE.search(operation.tool) and operation.nature not in (Nature.READ, Nature.UNLINK):
+            assert operation.tier is not R, operation.tool
+
+
+def test_a_judgement_carries_its_day_and_a_guess_says_that_it_is_one() -> None:
+    for _, operation in OPERATIONS:
+        assert (operation.reviewed is not None) == operation.evidence.startswith("reviewed: "), operation.tool
+
+
+def _templates(node: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+    for method, indices in node.get("o", {}).items():
+        for index in indices:
+            yield index, method, path
+    for literal, child in node.get("l", {}).items():
+        yield from _templates(child, (*path, literal))
+    for prefix, suffix, child in node.get("a", ()):
+        yield from _templates(child, (*path, f"{prefix}{{}}{suffix}"))
+    for kind, mark in (("p", "{}"), ("m", "{*}")):
+        if kind in node:
+            yield from _templates(node[kind], (*path, mark))
+
+
+def _routes_by_shard() -> list[tuple[Shard, list[tuple[int, str, tuple[str, ...]]]]]:
+    return [(shard, list(_templates(shard.trie))) for shard in shipped_catalog().shards()]
+
+
+def _pattern(template: tuple[str, ...]) -> re.Pattern[str]:
+    marked = "/".join(template).replace("{*}", "\x01").replace("{}", "\x02")
+    return re.compile(re.escape(marked).replace("\x01", ".+").replace("\x02", "[^/]+"))
+
+
+@pytest.mark.parametrize(("shard", "routes"), _routes_by_shard(), ids=lambda value: getattr(value, "provider", ""))
+def test_the_trie_finds_what_plain_patterns_find(shard: Shard, routes: list[tuple[int, str, tuple[str, ...]]]) -> None:
+    """Every route, and paths mixed from two routes, against all templates one by one."""
+    chance = random.Random(7)
+    patterns = [(index, method, _pattern(template)) for index, method, template in routes]
+    for _ in range(150):
+        _, method, one = chance.choice(routes)
+        _, _, other = chance.choice(routes)
+        mixed = [chance.choice(pair) for pair in zip(one, other, strict=False)] if chance.random() < 0.5 else list(one)
+        path = "/".join(mixed).replace("{*}", "a/b").replace("{}", chance.choice(["x", "search", "1"]))
+        expected = {index for index, verb, pattern in patterns if verb == method and pattern.fullmatch(path)}
+        found = {id(operation) for operation, _ in shard.find(method, path.split("/") if path else [])}
+        assert found == {id(shard.operations[index]) for index in expected}, (method, path)
+
+
+# the matcher by itself
+
+WORDS = st.sampled_from(["a", "b", "c", "a:go", "b:go"])
+TEMPLATES = st.lists(
+    st.lists(st.sampled_from(["a", "b", "{p}", "{p}:go", "x{p}", "{m}"]), min_size=1, max_size=4).map("/".join),
+    min_size=1,
+    max_size=8,
+    unique=True,
+)
+
+
+@settings(max_examples=300)
+@given(TEMPLATES, st.lists(WORDS, min_size=1, max_size=5))
+def test_every_template_that_fits_is_found_with_backtracking(templates: list[str], segments: list[str]) -> None:
+    multi = frozenset((template, "m") for template in templates)
+    operations = tuple(Operation(f"t.{number}", R, Nature.READ) for number in range(len(templates)))
+    shard = Shard("t", operations, trie_of([("GET", t, n) for n, t in enumerate(templates)], multi))
+    found = {operation.tool for operation, _ in shard.find("GET", segments)}
+    path = "/".join(segments)
+    fits = {
+        f"t.{number}"
+        for number, template in enumerate(templates)
+        if re.fullmatch(template.replace("{m}", ".+").replace("{p}", "[^/]+"), path)
+    }
+    assert found == fits
+
+
+def test_literal_before_affixed_before_parameter_before_many() -> None:
+    templates = ["x/{m}", "x/{p}", "x/{p}:go", "x/a:go"]
+    operations = tuple(Operation(template, R, Nature.READ, ("v",)) for template in templates)
+    shard = Shard(
+        "t", operations, trie_of([("GET", t, n) for n, t in enumerate(templates)], frozenset({("x/{m}", "m")}))
+    )
+    assert [(found.tool, values) for found, values in shard.find("GET", ["x", "a:go"])] == [
+        ("x/a:go", ()),
+        ("x/{p}:go", ("a",)),
+        ("x/{p}", ("a:go",)),
+        ("x/{m}", ("a:go",)),
+    ]
+
+
+def test_of_several_templates_the_worst_counts_and_all_are_named() -> None:
+    found = classified("POST", f"{STRIPE}/v1/invoices/create_preview", form="customer=c")
+    assert (found.tier, found.tool) == (V, "stripe.invoices.update")
+    assert set(found.operations) == {"stripe.invoices.update", "stripe.invoices.create_preview"}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"provider": "other"},
+        {"reads": "guesswork"},
+        {"operations": [{"tool": "x"}]},
+        {"operations": [{"tool": "x", "tier": "harmless", "nature": "read"}]},
+        {"trie": {"o": {"GET": [7]}}},
+        {"trie": {"z": {}}},
+        {"trie": {"l": {"a": {"o": {"GET": ["0"]}}}}},
+    ],
+)
+def test_a_damaged_shard_is_refused(damage: dict[str, Any]) -> None:
+    whole = {
+        "provider": "t",
+        "operations": [{"tool": "t.x", "tier": "visible", "nature": "write"}],
+        "trie": {"o": {"GET": [0]}},
+    }
+    assert shard_from_json("t", whole).find("GET", [])
+    with pytest.raises(ShardInvalid):
+        shard_from_json("t", whole | damage)
+
+
+def test_paths_that_a_provider_could_read_otherwise_are_refused_where_there_is_a_catalog() -> None:
+    for path in ("/repos/acme/../../user", "/repos//acme/site", "/repos/acme/site;x=1", "/repos/%2561cme/site"):
+        with pytest.raises(RequestAmbiguous):
+            classified("GET", f"{GITHUB}{path}")
+        assert classified("GET", f"https://api.example.com{path}").tool == "unmapped.get"
+    with pytest.raises(RequestAmbiguous, match="encoded slash"):
+        classified("GET", f"{STRIPE}/v1/charges%2Fch_1")
+
+
+def test_classifying_is_a_function() -> None:
+    request = canonical("DELETE", f"{GITHUB}/repos/acme/site")
+    assert shipped_catalog().classify(request) == shipped_catalog().classify(request)
