@@ -128,15 +128,20 @@ class PriceBook:
         except RequestAmbiguous:
             body = None
         model = body.get("model") if isinstance(body, dict) else None
-        model = model if isinstance(model, str) else None
         if api is None or provider is None:
             what = found.tool if provider else f"{request.host} looks like inference, which"
             return Unpriced(shown(model) if model else None, f"{what} is charged by use and not metered yet.")
-        if model is None or not model:
+        if not isinstance(model, str) or not model:
             return Unpriced(None, f"{found.tool} came without a JSON body that names a model, and cannot be priced.")
+        return self._plan(request, api, provider, body, now)
+
+    def _plan(
+        self, request: CanonicalRequest, api: str, provider: str, body: dict[str, Any], now: datetime.date
+    ) -> Plan | Unpriced:
+        model: str = body["model"]
         contexts = _contexts(api, body)
         rows = [row for context in contexts if (row := self.row(provider, model, now, context)) is not None]
-        if not rows or self.row(provider, model, now, ()) is None:
+        if not rows:
             return _no_price(provider, model, now, contexts)
         row = rows[0]
         if "context-1m" in (request.header("anthropic-beta") or "") and row.context_tokens < _LONG_CONTEXT_TOKENS:
@@ -150,17 +155,18 @@ class PriceBook:
             if is_signed(request):
                 return Unpriced(shown(model), "A signed stream without `include_usage` cannot be metered.")
             rewritten = with_usage(request.body, body)
+        percent = _percent(api, request.host, body, model)
         plan = Plan(
-            api=api,
-            provider=provider,
-            model=model,
-            stream=stream,
-            reserve_nano=0,
-            body=rewritten,
-            strip_usage=rewritten is not None,
-            day=now,
-            contexts=contexts,
-            percent=_percent(api, request.host, body, model),
+            api,
+            provider,
+            model,
+            stream,
+            0,
+            rewritten,
+            rewritten is not None,
+            now,
+            contexts,
+            percent=percent,
             bound=worst,
         )
         reserve_nano = self.worst_nano(plan)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -82,23 +82,29 @@ def book_row(
 def overlay_row(
     overlay: Sequence[OverlayPrice], provider: str, model: str, day: datetime.date, max_output: MaxOutput
 ) -> PriceRow | None:
-    """The operator's price of a model on a day: the latest that is in force; what it leaves open is as in the book."""
-    stated = [p for p in overlay if p.provider == provider and p.model == model and p.from_day <= day]
+    """The operator's price of a model on a day: the latest in force, by the model's own name or the book's for it.
+
+    What it leaves open, context window, longest answer and fees, is as in the book.
+    """
+    if not overlay:
+        return None
+    book = book_row(provider, model, day, (), max_output)
+    in_force = [price for price in overlay if price.provider == provider and price.from_day <= day]
+    stated = [price for price in in_force if price.model == model]
+    if not stated and book is not None:
+        stated = [price for price in in_force if price.model == book.model]
     if not stated:
         return None
     latest = max(stated, key=lambda price: price.from_day)
     priced = {unit: price_of(value, unit_data[unit]["per"]) for unit, value in latest.prices.items()}
-    book = book_row(provider, model, day, (), max_output)
-    if book is not None and latest.context_tokens is None:
-        window = book.context_tokens
-    else:
-        window = latest.context_tokens or _UNKNOWN_CONTEXT_TOKENS
+    window = latest.context_tokens or (book.context_tokens if book is not None else _UNKNOWN_CONTEXT_TOKENS)
     for unit in book.units if book is not None else ():
         if unit.kind == "fee":
             priced.setdefault(unit.name, unit.price)
-    found = row(model, priced, window, window)
-    most = latest.max_output_tokens or (book.max_output_tokens if book else None)
-    return replace(found, max_output_tokens=most) if most else found
+    most = latest.max_output_tokens or most_output(max_output, provider, model) or window
+    if book is not None and latest.max_output_tokens is None:
+        most = book.max_output_tokens
+    return row(model, priced, window, most)
 
 
 def most_output(table: MaxOutput, provider: str, *names: str) -> int | None:

@@ -99,7 +99,7 @@ class ResponseMeter:
 
     def _settle(self, *, complete: bool) -> Charge:
         usage = self._usage()
-        if usage.reported:
+        if usage.reported and usage.totals():  # nothing used for an answer would be free of charge in silence
             priced = self._book.charge_nano(self._plan, usage)
             if priced is None:
                 return self._full("fallback", usage)
