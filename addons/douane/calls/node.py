@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import json
 import logging
 import secrets
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +29,7 @@ from douane.edge.destinations import Destinations
 from douane.edge.keys import load_or_create_keys
 from douane.edge.log import log_call
 from douane.edge.policy import CaseFailure, LoadedPolicy, PolicyInvalid, Problem, difference, load_policy, run_cases
+from douane.edge.policy.bundle import lay_out
 from douane.edge.prices import PricesInvalid, load_prices
 from douane.edge.secrets import key_hash, new_key, secret_hash, secret_matches
 from douane.store.interface import AgentRow, Result, Review, Store, StoreError
@@ -92,15 +91,6 @@ def load_rules(directory: Path) -> tuple[LoadedPolicy, RuleSet]:
     return loaded, RuleSet(loaded.policy, catalog, prices, digest)
 
 
-def _lay_out(text: str, directory: Path) -> None:
-    """Write a policy bundle (a JSON object of relative path to text) as files."""
-    shutil.rmtree(directory, ignore_errors=True)
-    for name, content in json.loads(text).items():
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.write_text(content)
-
-
 class Node:
     """The parts of a node, tied together. All methods run on the node's event loop."""
 
@@ -147,7 +137,7 @@ class Node:
             else:
                 text = in_force[1]
             directory = home.private / "in-force"
-            _lay_out(text, directory)
+            lay_out(text, directory)
             if differs:
                 _, rules = load_rules(directory)
             agents = Agents(await store.agents(), ever_registered=await store.ever_had_agents())
@@ -205,7 +195,7 @@ class Node:
             "policy_differs": self.policy_differs,
             "open_calls": sum(self.admission.open_calls.values()),
             "agents": len(self.agents.names()),
-            "proxy": f"{self.config.listen_host}:{self.config.listen_port}",
+            "proxy": _reached_at(self.config.listen_host, self.config.listen_port),
             "ca_cert": str(self.config.home.ca_cert),
         }
 
@@ -412,7 +402,7 @@ class Node:
         if failures or dry_run:
             return PolicyChange(applied=False, digest=loaded.digest, difference=changes, failures=tuple(failures))
         await self.store.record_policy(loaded.digest, loaded.text, by, changes)
-        _lay_out(loaded.text, self.config.home.private / "in-force")
+        lay_out(loaded.text, self.config.home.private / "in-force")
         self.rules = rules
         self.policy_differs = False
         self.destinations.forget()
@@ -438,3 +428,9 @@ class Node:
 @functools.cache
 def _nobodys_secret() -> str:
     return secret_hash("nobody's")
+
+
+def _reached_at(host: str, port: int) -> str:
+    """The address under which this machine's programs reach a listener."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

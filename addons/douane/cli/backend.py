@@ -20,7 +20,7 @@ class Backend:
         self.client = ApiClient(self.home.api_socket)
 
     def request(self, method: str, path: str, body: object = None, **options: Any) -> Any:
-        """An API request; with no node running it is answered by this process, which takes the store's lock meanwhile."""
+        """An API request; with no node running this process answers it, and holds the store's lock meanwhile."""
         try:
             return self.client.request(method, path, body, **options)
         except NodeNotRunning:
@@ -31,10 +31,10 @@ class Backend:
 @contextlib.contextmanager
 def _own_node(home: Home) -> Iterator[Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]]:
     """A node without a proxy: the same operations behind the same API, for the time of one command."""
-    from douane.api.server import ApiServer  # noqa: PLC0415 - only where no node runs
-    from douane.calls.node import Node, NodeError  # noqa: PLC0415
-    from douane.edge.start import make_config  # noqa: PLC0415
-    from douane.store.interface import StoreError  # noqa: PLC0415
+    from douane.api.server import ApiServer  # only where no node runs
+    from douane.calls.node import Node, NodeError
+    from douane.edge.start import make_config
+    from douane.store.interface import StoreError
 
     async def serve(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         try:

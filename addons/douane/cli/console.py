@@ -23,9 +23,9 @@ def console(home: Path, console: tuple[str, int], ready_fd: int | None) -> None:
     Example:
       douane console --console 127.0.0.1:8081
     """
-    from douane.console.serve import ConsoleError, serve  # noqa: PLC0415 - mitmweb takes a second to load
-    from douane.edge import log  # noqa: PLC0415
-    from douane.edge.home import Home  # noqa: PLC0415
+    from douane.console.serve import ConsoleError, serve  # mitmweb takes a second to load
+    from douane.edge import log
+    from douane.edge.home import Home
 
     log.set_up()
     host, port = console

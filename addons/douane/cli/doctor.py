@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from douane.api.client import ApiClient, NodeNotRunning
+from douane.api.client import ApiClient
 from douane.cli.options import home_option, json_option
 from douane.edge.home import Home
 from douane.edge.runtimes import environment
@@ -36,34 +36,46 @@ class Runtime:
     hint: str
 
 
+_FETCH = "r => r.text()).then(console.log, e => { console.error(e.cause ?? e); process.exit(1) }"
+
+
+def _python(code: str) -> tuple[str, ...]:
+    return ("-c", code)
+
+
 RUNTIMES = (
     Runtime("curl", "curl", ("-sS", "-m", "10", PROBE), "set HTTPS_PROXY and CURL_CA_BUNDLE"),
     Runtime(
         "Python urllib",
         "python3",
-        ("-c", f"import urllib.request as u; print(u.urlopen('{PROBE}', timeout=10).read().decode())"),
+        _python(f"import urllib.request as u; print(u.urlopen('{PROBE}', timeout=10).read().decode())"),
         "set HTTPS_PROXY and SSL_CERT_FILE",
     ),
     Runtime(
         "Python requests",
         "python3",
-        ("-c", f"import requests; print(requests.get('{PROBE}', timeout=10).text)"),
+        _python(f"import requests; print(requests.get('{PROBE}', timeout=10).text)"),
         "set HTTPS_PROXY and REQUESTS_CA_BUNDLE",
     ),
     Runtime(
         "Python httpx",
         "python3",
-        ("-c", f"import httpx; print(httpx.get('{PROBE}', timeout=10).text)"),
+        _python(f"import httpx; print(httpx.get('{PROBE}', timeout=10).text)"),
         "set HTTPS_PROXY and SSL_CERT_FILE",
     ),
     Runtime(
         "Node fetch",
         "node",
-        ("-e", f"fetch('{PROBE}').then(r => r.text()).then(console.log, e => {{ console.error(e.cause ?? e); process.exit(1) }})"),
+        ("-e", f"fetch('{PROBE}').then({_FETCH})"),
         "Node honours NODE_USE_ENV_PROXY from 22.21 and 24 on; older ones go direct, silently",
     ),
     Runtime("git", "git", ("ls-remote", f"{PROBE}probe.git"), "set HTTPS_PROXY and GIT_SSL_CAINFO"),
-    Runtime("wget", "wget", ("-qO-", "--timeout=10", "--tries=1", PROBE), "set https_proxy and --ca-certificate"),
+    Runtime(
+        "wget",
+        "wget",
+        ("-nv", "-O-", "--timeout=10", "--tries=1", PROBE),
+        "set https_proxy and, in ~/.wgetrc, ca_certificate",
+    ),
 )
 
 
@@ -96,22 +108,25 @@ def examine(runtime: Runtime, variables: dict[str, str]) -> Finding:
         )
     except subprocess.TimeoutExpired:
         return Finding(runtime.name, version, False, f"no answer in {_PROBE_S} s; {runtime.hint}")
+    governed, why = judge(runtime, done)
+    return Finding(runtime.name, version, governed, why)
+
+
+def judge(runtime: Runtime, done: subprocess.CompletedProcess[str]) -> tuple[bool | None, str]:
+    """Where a request went: only the proxy answers for the probe's name, which no DNS resolves."""
     said = done.stdout + done.stderr
     if "No module named" in said:
-        return Finding(runtime.name, version, None, "not installed")
-    if '"governed"' in done.stdout or (runtime.program == "git" and _git_reached(said)):
-        return Finding(runtime.name, version, True, "its request came through the proxy as the agent")
-    if re.search(r"certificate|CERT|SSL|TLS", said):
-        return Finding(runtime.name, version, False, f"it reached the proxy but does not trust the CA; {runtime.hint}")
+        return None, "not installed"
+    if '"governed"' in done.stdout or (runtime.program == "git" and done.returncode == 0):
+        return True, "its request came through the proxy as the agent"
     if re.search(r"resolve|ENOTFOUND|EAI_AGAIN|Name or service|getaddrinfo|not known|resolution", said):
-        return Finding(runtime.name, version, False, f"it went direct, past the proxy; {runtime.hint}")
+        return False, f"it went direct, past the proxy; {runtime.hint}"
+    if re.search(r"\b407\b", said):
+        return False, f"it reached the proxy without the agent's key; {runtime.hint}"
+    if re.search(r"certificate|CERT|SSL|TLS", said):
+        return False, f"it reached the proxy but does not trust the CA, so its calls fail; {runtime.hint}"
     last = (said.strip().splitlines() or ["it said nothing"])[-1][:120]
-    return Finding(runtime.name, version, False, f"{last}; {runtime.hint}")
-
-
-def _git_reached(said: str) -> bool:
-    """The probe is no git server, so git complains about its answer: it did come through."""
-    return bool(re.search(r"not valid: is this a git repository|not found|invalid.*refs|unexpected", said))
+    return False, f"{last}; {runtime.hint}"
 
 
 def _version(program: str) -> str:
@@ -130,18 +145,15 @@ def doctor(home: Path, as_json: bool) -> None:
 
     What leaves a machine outside HTTP (SSH, databases, mail, QUIC) is a firewall's business, not seen here.
     """
-    prepared = Home.prepare(home)
-    client = ApiClient(prepared.api_socket)
-    try:
-        proxy = client.request("GET", "/v1/health")["proxy"]
-    except NodeNotRunning as error:
-        raise click.ClickException(str(error)) from error
+    found_home = Home.at(home)
+    client = ApiClient(found_home.api_socket)
+    proxy = client.request("GET", "/v1/health")["proxy"]
     agents = [row["name"] for row in client.request("GET", "/v1/agents")["agents"] if not row["suspended"]]
     address, key = f"http://{proxy}", None
     if agents:
         key = client.request("POST", f"/v1/agents/{agents[0]}/sessions", {"seconds": 600})["key"]
         address = f"http://{agents[0]}:{key}@{proxy}"
-    variables = environment(address, prepared.ca_cert)
+    variables = environment(address, found_home.ca_cert)
     try:
         quiet = as_json or not sys.stdout.isatty()
         found = [examine(runtime, variables) for runtime in track(RUNTIMES, "Trying…", disable=quiet, transient=True)]
@@ -149,7 +161,7 @@ def doctor(home: Path, as_json: bool) -> None:
         if key is not None:
             client.request("DELETE", f"/v1/agents/{agents[0]}/sessions", {"key": key})
     if as_json:
-        click.echo(json.dumps([{"runtime": f.runtime, "version": f.version, "governed": f.governed, "why": f.why} for f in found]))
+        click.echo(json.dumps([asdict(finding) for finding in found]))
     else:
         table = Table("runtime", "version", "", "why")
         for finding in found:

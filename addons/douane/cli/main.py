@@ -63,13 +63,14 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run a command; every error is one clear message and an exit code."""
-    from douane.api.client import ApiError, NodeNotRunning  # noqa: PLC0415 - commands load what they need
-    from douane.edge.home import HomeError  # noqa: PLC0415
-    from douane.store.interface import StoreError  # noqa: PLC0415
+    from douane.api.client import ApiError, NodeNotRunning  # commands load what they need
+    from douane.edge.home import HomeError
+    from douane.edge.start import CannotStart
+    from douane.store.interface import StoreError
 
     try:
         return cli.main(args=arguments, standalone_mode=True)
-    except (ApiError, NodeNotRunning, HomeError, StoreError, TimeoutError) as error:
+    except (ApiError, NodeNotRunning, HomeError, CannotStart, StoreError, TimeoutError) as error:
         click.echo(f"douane: {error}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:

@@ -22,7 +22,7 @@ home_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
-class Address(click.ParamType):
+class Address(click.ParamType[tuple[str, int]]):
     """`HOST:PORT`."""
 
     name = "HOST:PORT"
@@ -37,12 +37,14 @@ class Address(click.ParamType):
         return match[1].strip("[]"), int(match[2])
 
 
-class Route(click.ParamType):
+class Route(click.ParamType[tuple[str, int, str, int]]):
     """`HOST:PORT=HOST:PORT`."""
 
     name = "HOST:PORT=HOST:PORT"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int, str, int]:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int, str, int]:
         """Split a route."""
         if isinstance(value, tuple):
             return value
@@ -50,6 +52,12 @@ class Route(click.ParamType):
         if not equals:
             self.fail(f"{value!r} is not HOST:PORT=HOST:PORT", param, ctx)
         return (*Address().convert(one, param, ctx), *Address().convert(other, param, ctx))
+
+
+def address_text(address: tuple[str, int]) -> str:
+    """An address as `HOST:PORT`."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def node_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -60,19 +68,21 @@ def node_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--policy",
                 "policy_dir",
-                type=click.Path(path_type=Path, file_okay=False, exists=True),
+                type=click.Path(path_type=Path, file_okay=False),
                 help="The policy's folder.  [default: HOME/policy, made from the shipped one]",
             ),
-            click.option("--listen", type=Address(), default="127.0.0.1:8080", show_default=True, help="The proxy's address."),
+            click.option(
+                "--listen", type=Address(), default="127.0.0.1:8080", show_default=True, help="The proxy's address."
+            ),
             click.option(
                 "--connect-to",
                 type=Route(),
                 multiple=True,
-                help="Dial HOST:PORT elsewhere, for private endpoints and tests; TLS name and policy still see the original.",
+                help="Dial a destination elsewhere (private endpoints, tests); TLS name and policy see the original.",
             ),
             click.option(
                 "--upstream-ca",
-                type=click.Path(path_type=Path, dir_okay=False, exists=True),
+                type=click.Path(path_type=Path),
                 help="A PEM file of CAs to trust for providers, in place of the public ones.",
             ),
         )

@@ -32,10 +32,10 @@ def proxy(
     Example:
       douane proxy --listen 127.0.0.1:8080
     """
-    from douane.calls.node import NodeError  # noqa: PLC0415 - the node's parts take half a second to load
-    from douane.edge import log  # noqa: PLC0415
-    from douane.edge.start import make_config  # noqa: PLC0415
-    from douane.gateway.master import NodeStatus, run  # noqa: PLC0415
+    from douane.calls.node import NodeError  # the node's parts take half a second to load
+    from douane.edge import log
+    from douane.edge.start import make_config
+    from douane.gateway.master import NodeStatus, run
 
     log.set_up()
     config = make_config(home, policy_dir, listen, connect_to, upstream_ca, console, heartbeat_fd)

@@ -8,15 +8,20 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
 
 import click
 
-from douane.api.client import ApiClient, NodeNotRunning
+from douane.api.client import ApiClient, ApiError, NodeNotRunning
 from douane.cli.options import home_option
 from douane.edge.home import Home
 from douane.edge.runtimes import environment
 
 SESSION_SECONDS = 7 * 86_400
+"""How long a key lasts whose command's end nobody could tell the node."""
+
+NOT_EXECUTABLE, NOT_FOUND = 126, 127
+"""Exit codes of a command that cannot start, as a shell has them."""
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -31,29 +36,36 @@ def run(agent: str, home: Path, command: tuple[str, ...]) -> None:
       douane run --agent coder -- python agent.py
       douane run --agent coder -- curl https://api.github.com/zen
     """
-    prepared = Home.prepare(home)
-    client = ApiClient(prepared.api_socket)
-    try:
-        proxy = client.request("GET", "/v1/health")["proxy"]
-    except NodeNotRunning as error:
-        raise click.ClickException(str(error)) from error
+    found = Home.at(home)
+    client = ApiClient(found.api_socket)
+    proxy = client.request("GET", "/v1/health")["proxy"]
     key = client.request("POST", f"/v1/agents/{agent}/sessions", {"seconds": SESSION_SECONDS})["key"]
-    variables = environment(f"http://{agent}:{key}@{proxy}", prepared.ca_cert)
-    try:
-        child = subprocess.Popen(command, env={**os.environ, **variables})
-    except OSError as error:
-        _end(client, agent, key)
-        raise click.ClickException(f"cannot start {command[0]}: {error.strerror}") from error
+    child: subprocess.Popen[bytes] | None = None
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        if child is None:
+            sys.exit(128 + number)
+        if number != signal.SIGINT or not _in_foreground():  # there Ctrl-C reaches the command by itself
+            child.send_signal(number)
+
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda received, _: child.send_signal(received))
+        signal.signal(number, pass_on)  # from here on the key ends with the command, whatever ends the command
     try:
+        variables = environment(f"http://{agent}:{key}@{proxy}", found.ca_cert)
+        child = subprocess.Popen(command, env={**os.environ, **variables})
         code = child.wait()
+    except OSError as error:
+        click.echo(f"douane: cannot start {command[0]}: {error.strerror}", err=True)
+        code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
     finally:
-        _end(client, agent, key)
+        with contextlib.suppress(ApiError, NodeNotRunning, TimeoutError):  # where the node is gone it ends by itself
+            client.request("DELETE", f"/v1/agents/{agent}/sessions", {"key": key})
     sys.exit(code if code >= 0 else 128 - code)
 
 
-def _end(client: ApiClient, agent: str, key: str) -> None:
-    """End the session key; where the node is gone the key ends by itself in time."""
-    with contextlib.suppress(Exception):
-        client.request("DELETE", f"/v1/agents/{agent}/sessions", {"key": key})
+def _in_foreground() -> bool:
+    """Whether the terminal sends its signals to this process group."""
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except (OSError, ValueError):
+        return False

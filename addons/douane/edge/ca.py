@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import os
 from pathlib import Path
 
@@ -13,8 +14,21 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from douane.edge.home import Home, HomeError
 
+logger = logging.getLogger(__name__)
+
 VALID_DAYS = 3650
 _WARN_DAYS = 30
+_SIGNS_ONLY = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 def ensure_ca(home: Home) -> Path:
@@ -23,22 +37,32 @@ def ensure_ca(home: Home) -> Path:
     if not pem.exists():
         _write_private(pem, _new_ca())
     try:
-        certificate = x509.load_pem_x509_certificate(_certificate_part(pem.read_bytes()))
-        serialization.load_pem_private_key(pem.read_bytes(), None)
-    except (ValueError, OSError) as error:
+        content = pem.read_bytes()
+        certificate = x509.load_pem_x509_certificate(content[content.index(b"-----BEGIN CERTIFICATE-----") :])
+        key = serialization.load_pem_private_key(content, None)
+    except (ValueError, TypeError, OSError) as error:
         raise HomeError(f"the CA in {pem} cannot be read: {error}. Move the file away to make a new one.") from error
-    now = datetime.datetime.now(datetime.UTC)
-    if certificate.not_valid_after_utc <= now + datetime.timedelta(days=_WARN_DAYS):
-        raise HomeError(f"the CA in {pem} ends on {certificate.not_valid_after_utc:%Y-%m-%d}. Move it away to make a new one.")
-    public = certificate.public_bytes(serialization.Encoding.PEM)
+    if key.public_key() != certificate.public_key():
+        raise HomeError(
+            f"the CA's key and certificate in {pem} do not belong together. Move it away to make a new one."
+        )
+    left = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
+    if left <= datetime.timedelta():
+        raise HomeError(f"the CA in {pem} has ended. Move it away to make a new one, and let agents trust that.")
+    if left <= datetime.timedelta(days=_WARN_DAYS):
+        logger.warning("the CA in %s ends in %d days; certs/README.md says how to rotate it", pem, left.days)
+    _publish(home, certificate.public_bytes(serialization.Encoding.PEM))
+    return home.ca_cert
+
+
+def _publish(home: Home, certificate: bytes) -> None:
     try:
-        (home.ca_dir / "mitmproxy-ca-cert.pem").write_bytes(public)
-        if not home.ca_cert.exists() or home.ca_cert.read_bytes() != public:
-            home.ca_cert.write_bytes(public)
+        (home.ca_dir / "mitmproxy-ca-cert.pem").write_bytes(certificate)
+        if not home.ca_cert.exists() or home.ca_cert.read_bytes() != certificate:
+            home.ca_cert.write_bytes(certificate)
         home.ca_cert.chmod(0o644)
     except OSError as error:
         raise HomeError(f"cannot write {home.ca_cert}: {error.strerror}") from error
-    return home.ca_cert
 
 
 def _new_ca() -> bytes:
@@ -58,10 +82,7 @@ def _new_ca() -> bytes:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(
-            x509.KeyUsage(
-                digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
-                key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
-            ),  # fmt: skip
+            _SIGNS_ONLY,
             critical=True,
         )
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -83,7 +104,3 @@ def _write_private(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.rename(path)
-
-
-def _certificate_part(pem: bytes) -> bytes:
-    return pem[pem.index(b"-----BEGIN CERTIFICATE-----") :]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import contextlib
 import datetime
 import json
 import os
 import ssl
 from pathlib import Path
 
-import click
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -45,15 +46,16 @@ def make_certificate(folder: Path) -> Path:
     return folder / "demo-cert.pem"
 
 
-async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
         while head := await reader.readuntil(b"\r\n\r\n"):
             request_line, *fields = head.decode("latin-1").split("\r\n")
             method, target, _ = request_line.split(" ", 2)
             length = next((int(f.split(":", 1)[1]) for f in fields if f.lower().startswith("content-length:")), 0)
             await reader.readexactly(length)
-            body = b"" if method == "DELETE" else json.dumps({"demo": True, "full_name": target.partition("/repos/")[2]}).encode()
-            status = "204 No Content" if method == "DELETE" else "200 OK"
+            gone = method == "DELETE"
+            body = b"" if gone else json.dumps({"demo": True, "full_name": target.partition("/repos/")[2]}).encode()
+            status = "204 No Content" if gone else "200 OK"
             answer = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
             writer.write(answer.encode() + body)
             await writer.drain()
@@ -63,22 +65,25 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         writer.close()
 
 
-@click.command()
-@click.option("--folder", type=click.Path(path_type=Path), required=True)
-@click.option("--port", type=int, required=True)
-@click.option("--ready-fd", type=int, required=True)
-def main(folder: Path, port: int, ready_fd: int) -> None:
-    """Serve the stand-in until ended."""
+def main(arguments: list[str] | None = None) -> None:
+    """Serve the stand-in until ended: `python -m douane.edge.demo --folder DIR --port N --ready-fd FD`."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--ready-fd", type=int, required=True)
+    options = parser.parse_args(arguments)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(serve(options.folder, options.port, options.ready_fd))
 
-    async def run() -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(folder / "demo-cert.pem", folder / "demo-key.pem")
-        server = await asyncio.start_server(_serve, "127.0.0.1", port, ssl=context)
-        os.write(ready_fd, b"ready\n")
-        os.close(ready_fd)
-        await server.serve_forever()
 
-    asyncio.run(run())
+async def serve(folder: Path, port: int, ready_fd: int) -> None:
+    """Serve with the certificate of `make_certificate`, and say `ready` on a pipe once it listens."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "demo-cert.pem", folder / "demo-key.pem")
+    server = await asyncio.start_server(_answer, "127.0.0.1", port, ssl=context)
+    os.write(ready_fd, b"ready\n")
+    os.close(ready_fd)
+    await server.serve_forever()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,10 @@ class HomeError(Exception):
     """The home folder cannot be used; the message is one clear line."""
 
 
+_LONGEST_SOCKET_PATH = 100
+"""Systems take 104 to 108 bytes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """Where a node keeps its keys, its store and its socket."""
@@ -49,33 +53,44 @@ class Home:
         return Path(os.environ.get("DOUANE_HOME") or Path.home() / ".douane")
 
     @classmethod
+    def at(cls, path: Path) -> Home:
+        """The home at a path, untouched and unchecked: for what only speaks to its node."""
+        return cls(path.expanduser().absolute())
+
+    @classmethod
     def prepare(cls, path: Path) -> Home:
-        """Make the folders or check their modes; raises `HomeError`."""
-        home = cls(path.expanduser().absolute())
-        os.umask(0o077)  # what this process writes is its own; the CA certificate is opened up by name
+        """Make the folders or check whose they are and who may enter; raises `HomeError`."""
+        home = cls.at(path)
+        if len(os.fsencode(home.api_socket)) > _LONGEST_SOCKET_PATH:
+            raise HomeError(f"the path {home.root} is too long for a socket in it. Choose a shorter one: --home DIR")
         try:
-            if not home.root.exists():
+            if not home.root.is_dir():
                 home.root.mkdir(parents=True)
-                home.root.chmod(0o755)
+                home.root.chmod(0o755)  # others pass through it to the CA certificate
+            _check(home.root, 0o022, f"chmod go-w {home.root}")
+            os.umask(0o077)  # what this process writes is its own; the CA certificate is opened up by name
             for folder in (home.private, home.ca_dir):
                 folder.mkdir(exist_ok=True, mode=0o700)
-                _check(folder)
-            for file in home.private.rglob("*"):
-                if file.is_file() and not file.is_symlink():
-                    _check(file)
+            for found in (home.private, *home.private.rglob("*")):
+                _check(found, 0o077, f"chmod -R go-rwx {home.private}")
         except OSError as error:
-            raise HomeError(f"cannot use the home folder {home.root}: {error.strerror or error}") from error
+            reason = error.strerror or error
+            raise HomeError(f"cannot use the home folder {home.root}: {reason}. Choose another: --home DIR") from error
         if not os.access(home.private, os.W_OK | os.X_OK):
-            raise HomeError(f"cannot write to {home.private}: make it yours (chown) or choose another with --home DIR")
+            raise HomeError(f"cannot write to {home.private}. Make it yours (chown), or choose another: --home DIR")
         return home
 
 
-def _check(path: Path) -> None:
-    found = path.stat()
+def _check(path: Path, forbidden: int, mend: str) -> None:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:  # a running node replaced it meanwhile
+        return
     if found.st_uid != os.geteuid():
-        raise HomeError(f"{path} belongs to another user; a node uses only what is its own")
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        raise HomeError(f"{path} can be read or written by others; run: chmod -R go-rwx {path}")
+        raise HomeError(f"{path} belongs to another user. A node uses only what is its own.")
+    if stat.S_IMODE(found.st_mode) & forbidden and not stat.S_ISLNK(found.st_mode):
+        touch = "changed" if forbidden == 0o022 else "read or changed"
+        raise HomeError(f"{path} can be {touch} by other users. Run: {mend}")
 
 
 def shipped_policy_dir() -> Path:

@@ -1,13 +1,18 @@
-"""What a node needs before it starts: the home, the CA, a policy folder."""
+"""What a node needs before it starts: the home, the CA, a policy folder, the CAs of providers."""
 
 from __future__ import annotations
 
 import shutil
+import ssl
 from pathlib import Path
 
 from douane.edge.ca import ensure_ca
 from douane.edge.config import NodeConfig
 from douane.edge.home import Home, HomeError, shipped_policy_dir
+
+
+class CannotStart(Exception):
+    """An option leads nowhere; the message is one clear line."""
 
 
 def make_config(
@@ -19,7 +24,11 @@ def make_config(
     console: tuple[str, int] | None = None,
     heartbeat_fd: int | None = None,
 ) -> NodeConfig:
-    """Prepare the home and say how to start; raises `HomeError`."""
+    """Prepare the home and say how to start; raises `HomeError`, `CannotStart`."""
+    if policy_dir is not None and not policy_dir.is_dir():
+        raise CannotStart(f"--policy: there is no folder {policy_dir}")
+    if upstream_ca is not None:
+        check_bundle(upstream_ca)
     home = Home.prepare(home_path)
     ensure_ca(home)
     return NodeConfig(
@@ -28,10 +37,21 @@ def make_config(
         listen_host=listen[0],
         listen_port=listen[1],
         connect_to=connect_to,
-        upstream_ca=upstream_ca,
+        upstream_ca=upstream_ca.absolute() if upstream_ca is not None else None,
         heartbeat_fd=heartbeat_fd,
         console=console,
     )
+
+
+def check_bundle(path: Path) -> None:
+    """Whether a file holds CAs that OpenSSL reads; raises `CannotStart`."""
+    try:
+        trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        trusted.load_verify_locations(path)
+    except ssl.SSLError as error:
+        raise CannotStart(f"--upstream-ca: {path} holds no certificate in PEM format") from error
+    except OSError as error:
+        raise CannotStart(f"--upstream-ca: cannot read {path}: {error.strerror}") from error
 
 
 def ensure_policy(home: Home) -> Path:
@@ -41,10 +61,14 @@ def ensure_policy(home: Home) -> Path:
         shipped = shipped_policy_dir()
         try:
             folder.mkdir(exist_ok=True)
-            shutil.copytree(shipped / "cases", folder / "cases", dirs_exist_ok=True)
-            for name in ("catalog", "prices"):
+            for name in ("cases", "schema"):
+                shutil.copytree(shipped / name, folder / name, dirs_exist_ok=True, copy_function=shutil.copyfile)
+            for name in ("catalog", "prices"):  # for overlays
                 (folder / name).mkdir(exist_ok=True)
-            shutil.copyfile(shipped / "policy.yaml", folder / "policy.yaml")
+            # Last, for its presence says that the folder is whole.
+            temporary = folder / "policy.yaml.new"
+            shutil.copyfile(shipped / "policy.yaml", temporary)
+            temporary.rename(folder / "policy.yaml")
         except OSError as error:
-            raise HomeError(f"cannot write {folder}: {error.strerror}") from error
+            raise HomeError(f"cannot write {folder}: {error.strerror or error}") from error
     return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import select
@@ -12,17 +13,23 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-SILENT_S = 10.0
-"""A node whose loop gives no sign for this long is replaced."""
+SILENT_S = float(os.environ.get("DOUANE_SILENT_S", "10"))
+"""A node whose loop gives no sign for this long is replaced; the variable is for tests."""
 
 START_S = 60.0
 DRAIN_S = 20.0
+MOST_PAUSE_S = 5.0
+"""The longest pause before a child that ends again and again is started once more."""
+
 _PR_SET_PDEATHSIG = 1
 
 
-def _die_with_parent() -> None:
+def _die_with(parent: int) -> None:
     """In the child, before exec: a parent that is killed takes its children along (Linux)."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it was killed before the line above
+            os._exit(1)
 
 
 @dataclass(slots=True)
@@ -37,32 +44,84 @@ class Child:
     heartbeat_fd: int = -1
     last_sign: float = 0.0
     is_ready: bool = False
-    restarts: list[float] = field(default_factory=list)
+    ends: list[float] = field(default_factory=list)
+    """When it ended, in the last minute."""
+    start_at: float = 0.0
 
     def start(self) -> None:
         """Start the process with a pipe for `ready` and, for a node, one for its heartbeat."""
-        ready_read, ready_write = os.pipe()
+        self.close_pipes()
+        self.ready_fd, ready_write = os.pipe()
         passed = [ready_write]
         command = [*self.command, "--ready-fd", str(ready_write)]
-        beat_read = beat_write = -1
         if self.heartbeat:
-            beat_read, beat_write = os.pipe()
+            self.heartbeat_fd, beat_write = os.pipe()
             os.set_blocking(beat_write, False)
             passed.append(beat_write)
             command += ["--heartbeat-fd", str(beat_write)]
+        parent = os.getpid()
         self.process = subprocess.Popen(
             command,
             pass_fds=passed,
             stdin=subprocess.DEVNULL,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - no thread runs in the supervisor
+            preexec_fn=lambda: _die_with(parent),  # no thread runs in the supervisor
             start_new_session=True,  # Ctrl-C reaches the supervisor alone, which ends the children in order
         )
         for fd in passed:
             os.close(fd)
-        self.close_pipes()
-        self.ready_fd, self.heartbeat_fd = ready_read, beat_read
         self.last_sign = time.monotonic()
         self.is_ready = False
+
+    def listen(self, fd: int) -> bool:
+        """Take what came on a pipe; returns whether the child just became ready."""
+        data = os.read(fd, 4096)
+        if not data:  # closed: the process ended, or has said all it says on this pipe
+            os.close(fd)
+            if fd == self.ready_fd:
+                self.ready_fd = -1
+            else:
+                self.heartbeat_fd = -1
+            return False
+        self.last_sign = time.monotonic()
+        became_ready = fd == self.ready_fd and not self.is_ready
+        self.is_ready = self.is_ready or became_ready
+        return became_ready
+
+    def is_silent(self) -> bool:
+        """Whether its loop gave no sign for too long."""
+        allowed = SILENT_S if self.is_ready else START_S
+        return self.heartbeat and time.monotonic() - self.last_sign > allowed
+
+    def ended(self) -> int | None:
+        """The exit code, or None while it runs."""
+        return self.process.poll() if self.process is not None else None
+
+    def plan_restart(self) -> None:
+        """Take the process away; start the next one at once, or after a pause that grows with each end in a minute."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+        self.is_ready = False
+        self.close_pipes()
+        now = time.monotonic()
+        self.ends = [at for at in self.ends if now - at < 60] + [now]
+        self.start_at = now + min(MOST_PAUSE_S, 0.1 * 2 ** (len(self.ends) - 1))
+
+    def stop(self) -> bool:
+        """Ask it to end and wait; returns whether it did without being killed."""
+        try:
+            if self.process is None or self.process.poll() is not None:
+                return True
+            self.process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(DRAIN_S)
+                return True
+            self.process.kill()
+            self.process.wait()
+            return False
+        finally:
+            self.close_pipes()
 
     def close_pipes(self) -> None:
         """Close what is left of the pipes of an ended process."""
@@ -70,10 +129,6 @@ class Child:
             if fd >= 0:
                 os.close(fd)
         self.ready_fd = self.heartbeat_fd = -1
-
-    def exit_code(self) -> int | None:
-        """The exit code, or None while it runs."""
-        return self.process.poll() if self.process is not None else None
 
 
 class Supervisor:
@@ -87,71 +142,55 @@ class Supervisor:
     def run(self, all_ready: Callable[[], None]) -> int:
         """Start the children, call `all_ready` once all are, replace what dies; returns the exit code."""
         told = False
-        for child in self._children:
-            child.start()
         try:
+            for child in self._children:
+                child.start()
             while not self.stopping:
-                self._listen(0.2)
+                self._listen(0.2, told=told)
                 for child in self._children:
-                    code = child.exit_code()
-                    if code is not None:
-                        if not told:  # it could not even start: its own message says why
-                            return code if code > 0 else 1
-                        self._replace(child, f"ended with {code}")
-                    elif self._is_silent(child):
-                        self._replace(child, f"gave no sign for {SILENT_S:.0f} s")
+                    code = child.ended()
+                    if code is not None and not told:  # it could not even start: its own message says why
+                        return self._could_not_start(child, code)
+                    self._keep(child, code)
                 if not told and all(child.is_ready for child in self._children):
                     told = True
                     all_ready()
-            return 0
         finally:
-            self._stop()
+            clean = self._stop()
+        return 0 if clean else 1
 
-    def _listen(self, wait_s: float) -> None:
-        fds = {child.ready_fd: child for child in self._children if child.ready_fd >= 0}
-        fds |= {child.heartbeat_fd: child for child in self._children if child.heartbeat_fd >= 0}
+    def _could_not_start(self, child: Child, code: int) -> int:
+        if code < 0:
+            self._say(f"the {child.name} was ended by {signal.Signals(-code).name} before it was ready")
+        return code if code > 0 else 1
+
+    def _keep(self, child: Child, code: int | None) -> None:
+        """Replace a child that ended or is silent."""
+        if child.process is None:
+            if time.monotonic() >= child.start_at:
+                child.start()
+        elif code is not None:
+            how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            self._say(f"the {child.name} ended ({how}); it is replaced")
+            child.plan_restart()
+        elif child.is_silent():
+            self._say(f"the {child.name} gave no sign for {SILENT_S:g} s; it is replaced")
+            child.plan_restart()
+
+    def _listen(self, wait_s: float, *, told: bool) -> None:
+        fds = {fd: child for child in self._children for fd in (child.ready_fd, child.heartbeat_fd) if fd >= 0}
         for fd in select.select(list(fds), [], [], wait_s)[0]:
-            child = fds[fd]
-            data = os.read(fd, 4096)
-            if data and fd == child.heartbeat_fd:
-                child.last_sign = time.monotonic()
-            elif data:
-                child.is_ready = True
-                child.last_sign = time.monotonic()
-            if not data:  # closed: the process ended, or has said all it says on this pipe
-                os.close(fd)
-                if fd == child.ready_fd:
-                    child.ready_fd = -1
-                else:
-                    child.heartbeat_fd = -1
+            if fds[fd].listen(fd) and told:
+                self._say(f"the {fds[fd].name} serves again")
 
-    def _is_silent(self, child: Child) -> bool:
-        allowed = SILENT_S if child.is_ready else START_S
-        return child.heartbeat and time.monotonic() - child.last_sign > allowed
-
-    def _replace(self, child: Child, why: str) -> None:
-        now = time.monotonic()
-        child.restarts = [at for at in child.restarts if now - at < 60] + [now]
-        self._say(f"the {child.name} {why}; it is replaced")
-        if child.process is not None and child.exit_code() is None:
-            child.process.kill()
-            child.process.wait()
-        time.sleep(min(5.0, 0.1 * 2 ** (len(child.restarts) - 1)))
-        if not self.stopping:
-            child.start()
-
-    def _stop(self) -> None:
+    def _stop(self) -> bool:
         """The console first, so that nobody decides on what is being drained; then the node, which drains."""
+        clean = True
         for child in reversed(self._children):
-            if child.process is not None and child.exit_code() is None:
-                child.process.send_signal(signal.SIGTERM)
-                try:
-                    child.process.wait(DRAIN_S)
-                except subprocess.TimeoutExpired:
-                    self._say(f"the {child.name} did not end in {DRAIN_S:.0f} s and is killed")
-                    child.process.kill()
-                    child.process.wait()
-            child.close_pipes()
+            if not child.stop():
+                self._say(f"the {child.name} did not end in {DRAIN_S:.0f} s and was killed")
+                clean = False
+        return clean
 
 
 def douane_command(*arguments: str) -> list[str]:
