@@ -375,7 +375,12 @@ def main() -> None:
     }
     sources = {"github": f"{OCTOKIT}, {OCTOKIT_GRAPHQL}"}
     sources |= {name: f"{name}=={importlib.metadata.version(name)}" for name in ("stripe", "openai", "anthropic")}
-    index: dict[str, Any] = {"hosts": reviewed["hosts"], "shards": {}, "sources": sources}
+    index: dict[str, Any] = {
+        "hosts": reviewed["hosts"],
+        "suffixes": reviewed["suffixes"],
+        "shards": {},
+        "sources": sources,
+    }
     for provider, (operations, multi_segment) in built.items():
         multi_segment |= {(route, name) for route, name in reviewed["multi"].get(provider, ())}
         laid = apply_reviewed(operations, judgements(reviewed, provider))

@@ -270,6 +270,11 @@ def test_arguments_have_the_vendors_names() -> None:
     )
 
 
+def test_a_parameter_that_stands_twice_in_a_read_is_a_list() -> None:
+    found = classified("GET", f"{GITHUB}/repos/acme/site/issues?labels=a&labels=b&state=open")
+    assert found.arguments == {"owner": "acme", "repo": "site", "labels": ["a", "b"], "state": "open"}
+
+
 def test_texts_of_an_inference_call_are_counted_and_not_kept() -> None:
     secret = "the merger is on Monday"
     sent = {

@@ -138,4 +138,10 @@ def test_the_shards_are_what_the_judgements_say() -> None:
         assert operation.evidence == f"reviewed: {found['reason']}", name
         assert str(operation.reviewed) == str(found["reviewed"]), name
     index = json.loads((shipped_policy_dir() / "catalog" / "built" / "index.json").read_text())
-    assert index["hosts"] == reviewed["hosts"]
+    assert (index["hosts"], index["suffixes"]) == (reviewed["hosts"], reviewed["suffixes"])
+
+
+def test_every_key_of_an_overlay_is_documented() -> None:
+    text = (shipped_policy_dir().parent / "docs" / "catalog.md").read_text()
+    for key in (*loading.KEYS, *Tier, *Nature):
+        assert f"`{key}`" in text or f" {key} " in text or f"`{key} " in text or f" {key}`" in text, key

@@ -21,7 +21,7 @@ from douane.edge.yaml import Document, Problem, load_yaml
 SHIPPED_JUDGEMENTS = "reviewed.yaml"
 """Built into the shards already; a copy of it in an operator's folder must be the shipped one."""
 
-_KEYS = ("tier", "nature", "reviewed", "reason", "summary")
+KEYS = ("tier", "nature", "reviewed", "reason", "summary")
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -42,6 +42,7 @@ def load_catalog(overlay: Path | None = None) -> Catalog:
         index = json.loads(content)
         shards = {name: _load_shard(folder / "built", name, entry) for name, entry in index["shards"].items()}
         hosts = {host: shards[name] for host, name in index["hosts"].items()}
+        suffixes = {suffix: shards[name] for suffix, name in index["suffixes"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ShardInvalid) as error:
         problem = Problem(str(folder), 1, f"the shipped catalog is damaged: {error}", "Install Douane again.")
         raise CatalogInvalid((problem,)) from error
@@ -61,7 +62,11 @@ def load_catalog(overlay: Path | None = None) -> Catalog:
     for name in sorted(changes):
         hasher.update(f"{name} {sorted(changes[name].items())}\n".encode())
     laid = {name: shard.changed(changes) for name, shard in shards.items()}
-    return Catalog({host: laid[shard.provider] for host, shard in hosts.items()}, {}, hasher.hexdigest())
+    return Catalog(
+        {host: laid[shard.provider] for host, shard in hosts.items()},
+        {suffix: laid[shard.provider] for suffix, shard in suffixes.items()},
+        hasher.hexdigest(),
+    )
 
 
 def _load_shard(folder: Path, name: str, entry: Mapping[str, str]) -> Shard:
@@ -117,8 +122,8 @@ class _Overlay:
         if not isinstance(judged, dict) or "tier" not in judged:
             self._problem(path, "a judgement names a tier", "{tier: irreversible, reviewed: 2026-11-23, reason: …}")
             return
-        for key in judged.keys() - set(_KEYS):
-            self._problem((*path, key), f"unknown key `{key}`", f"Known are {', '.join(_KEYS)}.")
+        for key in judged.keys() - set(KEYS):
+            self._problem((*path, key), f"unknown key `{key}`", f"Known are {', '.join(KEYS)}.")
         before = self._known[tool]
         found: dict[str, Any] = {"evidence": f"operator: {judged.get('reason') or 'no reason given'}"}
         found["tier"] = self._one_of(Tier, (*path, "tier"), judged["tier"])

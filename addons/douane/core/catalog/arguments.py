@@ -31,11 +31,21 @@ def read_arguments(
         raise RequestAmbiguous(request.query_trap)
     found: dict[str, Any]
     if request.method in SAFE_METHODS:
-        found = dict(request.query)
+        found = _lists(request.query)
     else:
         found = _unsafe(request, operation, operation.reads or reads)
     if values:
         found.update(zip(operation.parameters, values, strict=True))
+    return found
+
+
+def _lists(pairs: Pairs) -> dict[str, Any]:
+    """Pairs of a query; what stands several times is a list, in which no condition finds the one value it wants."""
+    found: dict[str, Any] = dict(pairs)
+    if len(found) != len(pairs):
+        for name in found:
+            values = [text for other, text in pairs if other == name]
+            found[name] = values if len(values) > 1 else values[0]
     return found
 
 
