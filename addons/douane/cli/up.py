@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from douane.cli.options import Address, address_text, node_options
 
 if TYPE_CHECKING:
     from douane.edge.config import NodeConfig
+    from douane.edge.peers import OwnClients
     from douane.edge.supervisor import Child
 
 
@@ -42,7 +44,8 @@ def up(
       douane up --demo
       douane up --home /srv/douane --listen 10.0.0.5:8080
     """
-    from douane.edge.start import make_config  # `--help` needs none of it
+    from douane.edge.peers import OwnClients  # `--help` needs none of it
+    from douane.edge.start import make_config
     from douane.edge.supervisor import Supervisor
 
     if demo and upstream_ca is not None:
@@ -54,7 +57,9 @@ def up(
     supervisor = Supervisor(children, _say)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: setattr(supervisor, "stopping", True))
-    sys.exit(supervisor.run(lambda: _tell(config, console, reviewer, demo=demo)))
+    clients = OwnClients(config.listen_port)
+    look = partial(_warn, clients, config)
+    sys.exit(supervisor.run(lambda: _tell(config, console, reviewer, demo=demo), look))
 
 
 def _children(config: NodeConfig, console: tuple[str, int], *, demo: bool) -> list[Child]:
@@ -112,6 +117,15 @@ def _tell(config: NodeConfig, console: tuple[str, int], reviewer: str, *, demo: 
         click.echo("policy   the folder has another policy than the one in force; see: douane policy apply")
     click.echo("ready")
     sys.stdout.flush()
+
+
+def _warn(clients: OwnClients, config: NodeConfig) -> None:
+    """Tell once that the keys are not safe from an agent."""
+    if clients.found():
+        _say(
+            "a client runs as the same user as this proxy, so it could read the keys in "
+            f"{config.home.private}. Run agents as another user."
+        )
 
 
 def _say(message: str) -> None:

@@ -139,8 +139,8 @@ class Supervisor:
         self._say = say
         self.stopping = False
 
-    def run(self, all_ready: Callable[[], None]) -> int:
-        """Start the children, call `all_ready` once all are, replace what dies; returns the exit code."""
+    def run(self, all_ready: Callable[[], None], look: Callable[[], None]) -> int:
+        """Start the children, call `all_ready` once and `look` at each turn, replace what dies; the exit code."""
         told = False
         try:
             for child in self._children:
@@ -155,6 +155,7 @@ class Supervisor:
                 if not told and all(child.is_ready for child in self._children):
                     told = True
                     all_ready()
+                look()
         finally:
             clean = self._stop()
         return 0 if clean else 1
