@@ -51,14 +51,16 @@ class Authenticate:
         try:
             state.tunnel = canonical_host(flow.request.host), flow.request.port
         except RequestAmbiguous:
-            state.poisoned = "a CONNECT target that is not a plain host name"
+            state.tunnel = "", flow.request.port  # no request's Host header is the same, so each is refused
         self._limit(state, flow)
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Refuse before the body is read where nobody is there to answer for it."""
         flow.id = new_call_id()
         state = self._connections.get(flow.client_conn.id)
-        if state.tunnel is None:
+        if state.poisoned is not None:
+            flow.response = refusals.response(refusals.FAILED_INSIDE, flow.id, None, flow.request.host)
+        elif state.tunnel is None:
             if self._identify(state, flow) is None:
                 flow.response = refusals.proxy_authentication_required()
                 return

@@ -222,9 +222,13 @@ def raw_request(flow: http.HTTPFlow, state: ConnectionState) -> RawRequest:
             raise RequestAmbiguous("a header value with a line break or NUL")
         if lower == b"host":
             hosts.append(value.decode("latin-1").strip())
+        elif lower == b"transfer-encoding" and value.strip().lower() != b"chunked":
+            raise RequestAmbiguous("a transfer coding other than chunked")
         elif lower in _PROXY_ONLY or lower.startswith(_OURS):
             continue
         fields.append((name, value))
+    if getattr(request, "named_scheme", "") not in ("", scheme):
+        raise RequestAmbiguous("a request line that names another scheme than the connection's")
     host, port = one_destination(
         scheme=scheme,
         target=(data.host, data.port),

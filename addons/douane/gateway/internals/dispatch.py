@@ -23,6 +23,7 @@ from mitmproxy.utils import asyncio_utils
 from douane.gateway import refusals
 from douane.gateway.connections import Connections
 from douane.gateway.gate import DEADLINE, HOOK_S, open_call
+from douane.gateway.internals.http1 import FAILED_CLIENTS
 from douane.gateway.protocols import ClosedLayer
 
 logger = logging.getLogger(__name__)
@@ -81,7 +82,6 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._running: dict[asyncio.Task[Any], Deadline] = {}
-        self._taken: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, task: asyncio.Task[Any]) -> Deadline:
@@ -96,19 +96,11 @@ class Deadlines:
         """Its hook is over."""
         self._running.pop(task, None)
 
-    def took(self, task: asyncio.Task[Any]) -> bool:
-        """Whether it was this class that cancelled a task; answers once."""
-        if task in self._taken:
-            self._taken.discard(task)
-            return True
-        return False
-
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
         for task, deadline in list(self._running.items()):
             if now >= deadline.at and not deadline.passed:
                 deadline.passed = True
-                self._taken.add(task)
                 task.cancel()
         self._timer = loop.call_later(self.EVERY_S, self._look, loop) if self._running else None
 
@@ -152,9 +144,8 @@ class GovernedConnection(server.LiveConnectionHandler):
                 self._fail_closed(hook.name, data, error)
                 task = asyncio.current_task()
                 if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                    took_too_long = self._deadlines.took(task)
-                    if not isinstance(data, flow.Flow) and not took_too_long:
-                        raise  # the connection's own task is being ended
+                    # Without an end of the hook its layer would wait for ever; a connection that is being ended ends
+                    # all the same, since its transport is gone.
                     task.uncancel()
 
     def _run_now(self, hook: commands.StartHook, entry: Entry) -> None:
@@ -259,6 +250,7 @@ class GovernedConnection(server.LiveConnectionHandler):
 
     def _poison(self, why: str) -> None:
         self._connections.get(self.client.id).poisoned = why
+        FAILED_CLIENTS.add(self.client)
 
     def _abort(self, conn: connection.Connection) -> None:
         """Close a transport at once: what is written to it afterwards goes nowhere."""

@@ -6,13 +6,14 @@ The classes take the place of mitmproxy's in its module, once per process, befor
 from __future__ import annotations
 
 import contextlib
+import weakref
 
-from mitmproxy import flow, http, version
+from mitmproxy import connection, flow, http, version
 from mitmproxy.net.http import http1, status_codes
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers import http as http_layer
 from mitmproxy.proxy.layers.http import _http1
-from mitmproxy.proxy.layers.http._events import ErrorCode, ResponseProtocolError
+from mitmproxy.proxy.layers.http._events import ErrorCode, RequestProtocolError, ResponseProtocolError
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook, HttpRequestHeadersHook
 
 from douane.core.refusal import ReasonCode, Refusal
@@ -22,6 +23,9 @@ from douane.gateway.internals import MITMPROXY_VERSION
 MOST_HEADER_BYTES = 64 * 1024
 MOST_HEADER_FIELDS = 100
 MOST_BODY_BYTES = 64 * 1024 * 1024
+
+FAILED_CLIENTS: weakref.WeakSet[connection.Client] = weakref.WeakSet()
+"""Clients on whose connection a hook failed."""
 
 _REASONS = {
     400: (ReasonCode.REQUEST_AMBIGUOUS, "The request is not valid HTTP and was not sent."),
@@ -64,6 +68,19 @@ class LimitedHttp1Server(_http1.Http1Server):
 
 class GovernedStream(http_layer.HttpStream):
     """Bounds request bodies, one by one and all together; response bodies go through the tap and have no bound."""
+
+    def state_wait_for_request_headers(self, event: http_layer.RequestHeaders) -> layer.CommandGenerator[None]:
+        """Keep the scheme that the request line named: mitmproxy overwrites it with the connection's."""
+        event.request.named_scheme = event.request.data.scheme.decode("latin-1").lower()  # type: ignore[attr-defined]
+        yield from super().state_wait_for_request_headers(event)
+
+    def handle_protocol_error(
+        self, event: RequestProtocolError | ResponseProtocolError
+    ) -> layer.CommandGenerator[None]:
+        """Tell a client whose connection failed inside so, instead of blaming the provider."""
+        if isinstance(event, ResponseProtocolError) and self.context.client in FAILED_CLIENTS:
+            event = ResponseProtocolError(event.stream_id, refusals.FAILED_INSIDE_MARK, event.code)
+        yield from super().handle_protocol_error(event)
 
     def check_body_size(self, request: bool) -> layer.CommandGenerator[bool]:
         """Refuse a request body that is too large before any of it goes upstream."""
