@@ -95,46 +95,59 @@ def operation(tool: str, method: str, path: str, parameters: list[str]) -> dict[
 
 
 def parameters_of(path: str) -> list[str]:
-    """The names of a template's parameters."""
-    return re.findall(r"\{\+?([A-Za-z0-9_-]+)\}", path)
+    """The names of a template's parameters, one for each segment at most (`{base}...{head}` is `base...head`)."""
+    found = re.findall(r"(?:^|/)[^/{]*\{\+?([^/]*)\}", path)
+    return [name.replace("{", "").replace("}", "") for name in found]
 
 
 # GitHub
 
 
+GITHUB_ALIASES = {
+    "/repos/{owner}/{repo}": "/repositories/{repository_id}",
+    "/orgs/{org}": "/organizations/{organization_id}",
+}
+"""Roots under which GitHub serves the same operations, and which its description lacks."""
+
+
 def github(document: Path) -> tuple[list[dict[str, Any]], frozenset[tuple[str, str]]]:
     """GitHub's REST operations from its OpenAPI description."""
     data = json.loads(document.read_text())
-    found, multi = [], set()
-    for path, methods in data["paths"].items():
+    found: list[dict[str, Any]] = []
+    multi: set[tuple[str, str]] = set()
+    for template, methods in data["paths"].items():
         for method, described in methods.items():
             if method not in ("get", "post", "put", "patch", "delete"):
                 continue
+            parameters = [_resolved(data, parameter) for parameter in described.get("parameters", ())]
             group, _, verb = described["operationId"].partition("/")
-            name = f"github.{group}.{verb}"
-            found.append(operation(name, method.upper(), path, parameters_of(path)))
-            found[-1] |= dict(zip(("tier", "nature"), guess(described["operationId"], method.upper()), strict=True))
-            for parameter in described.get("parameters", ()):
-                if "$ref" in parameter:
-                    parameter = data["components"]["parameters"][parameter["$ref"].rpartition("/")[2]]
-                if parameter.get("x-multi-segment"):
-                    multi.add((path, parameter["name"]))
-    aliases = []
-    for known in found:
-        method, path = known["route"]
-        if path.startswith("/repos/{owner}/{repo}"):
-            alias = path.replace("/repos/{owner}/{repo}", "/repositories/{repository_id}", 1)
-            aliases.append(known | {"route": (method, alias), "parameters": parameters_of(alias)})
-            multi |= {(alias, name) for template, name in multi if template == path}
-        elif path.startswith("/orgs/{org}"):
-            alias = path.replace("/orgs/{org}", "/organizations/{organization_id}", 1)
-            aliases.append(known | {"route": (method, alias), "parameters": parameters_of(alias)})
-            multi |= {(alias, name) for template, name in multi if template == path}
-    # GitHub takes POST for PATCH.
-    aliases += [
-        known | {"route": ("POST", known["route"][1])} for known in found + aliases if known["route"][0] == "PATCH"
-    ]
-    return found + aliases, frozenset(multi)
+            tier, nature = guess(described["operationId"], method.upper())
+            for path in _paths(template, parameters):
+                known = operation(f"github.{group}.{verb}", method.upper(), path, parameters_of(path))
+                found.append(known | {"tier": tier, "nature": nature})
+                if method == "patch":  # GitHub takes POST for PATCH
+                    found.append(found[-1] | {"route": ("POST", path)})
+                multi |= {(path, parameter["name"]) for parameter in parameters if parameter.get("x-multi-segment")}
+    return found, frozenset(multi)
+
+
+def _resolved(data: dict[str, Any], parameter: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" not in parameter:
+        return parameter
+    found: dict[str, Any] = data["components"]["parameters"][parameter["$ref"].rpartition("/")[2]]
+    return found
+
+
+def _paths(template: str, parameters: list[dict[str, Any]]) -> list[str]:
+    """A template's paths: its aliases too, and one for each value of a parameter that has but two."""
+    paths = [template]
+    for parameter in parameters:
+        values = parameter["schema"].get("enum", ()) if parameter["in"] == "path" else ()
+        if 0 < len(values) <= 2:
+            paths = [path.replace(f"{{{parameter['name']}}}", value) for path in paths for value in values]
+    for root, alias in GITHUB_ALIASES.items():
+        paths += [alias + path.removeprefix(root) for path in paths if path == root or path.startswith(f"{root}/")]
+    return paths
 
 
 def graphql_mutations(schema: Path) -> list[dict[str, Any]]:

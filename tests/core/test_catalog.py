@@ -27,6 +27,16 @@ TABLE = [
     ("HEAD", f"{GITHUB}/repos/acme/site", {}, "github.repos.get", R),
     ("GET", f"{GITHUB}/repos/acme/site/contents/src/a/b.py?ref=main", {}, "github.repos.get-content", R),
     ("GET", f"{GITHUB}/repos/acme/site/contents/src%2Fa.py", {}, "github.repos.get-content", R),
+    ("GET", f"{GITHUB}/repos/acme/site/compare/main...feature/x", {}, "github.repos.compare-commits-with-basehead", R),
+    ("GET", f"{GITHUB}/repos/acme/site/compare/main...dev", {}, "github.repos.compare-commits", R),
+    (
+        "POST",
+        f"{GITHUB}/orgs/acme/advanced_security/disable_all",
+        {},
+        "github.orgs.enable-or-disable-security-product-on-all-org-repos",
+        X,
+    ),
+    ("POST", f"{GITHUB}/orgs/acme/actions/variables", {"json": {}}, "github.actions.create-org-variable", V),
     ("DELETE", f"{GITHUB}/repos/acme/site", {}, "github.repos.delete", X),
     ("DELETE", f"{GITHUB}/repos/acme/site/", {}, "github.repos.delete", X),
     ("DELETE", f"{GITHUB}/repos/acme/site.json", {}, "github.repos.delete", X),
@@ -395,6 +405,28 @@ def test_the_trie_finds_what_plain_patterns_find(shard: Shard, routes: list[tupl
         assert found == {id(shard.operations[index]) for index in expected}, (method, path)
 
 
+HOST = {"github": "api.github.com", "git": "github.com", "stripe": "api.stripe.com"}
+
+
+@pytest.mark.parametrize(("shard", "routes"), _routes_by_shard(), ids=lambda value: getattr(value, "provider", ""))
+def test_every_route_is_mapped_to_its_tool_or_a_worse_one(
+    shard: Shard, routes: list[tuple[int, str, tuple[str, ...]]]
+) -> None:
+    host = HOST.get(shard.provider, f"api.{shard.provider}.com")
+    for index, method, template in routes:
+        operation = shard.operations[index]
+        if operation.reader is not None or operation.only_if is not None:
+            continue
+        path = "/".join(template).replace("{*}", "a/b").replace("{}", "x1")
+        sent: dict[str, Any] = {"form": "amount=5&currency=usd"} if shard.provider == "stripe" else {"json": {}}
+        if operation.reads == "json":
+            sent = {"json": {}}
+        found = classified(method, f"https://{host}/{path}", **({} if method in ("GET", "DELETE") else sent))
+        assert found.tool == operation.tool or operation.tool in found.operations
+        assert found.tier.rank >= operation.tier.rank
+        assert found.tool != operation.tool or set(operation.parameters) <= found.arguments.keys()
+
+
 # the matcher by itself
 
 WORDS = st.sampled_from(["a", "b", "c", "a:go", "b:go"])
@@ -450,6 +482,8 @@ def test_of_several_templates_the_worst_counts_and_all_are_named() -> None:
         {"operations": [{"tool": "x"}]},
         {"operations": [{"tool": "x", "tier": "harmless", "nature": "read"}]},
         {"trie": {"o": {"GET": [7]}}},
+        {"trie": {"o": {"GET": [-1]}}},
+        {"trie": {"p": {"o": {"GET": [0]}}}},
         {"trie": {"z": {}}},
         {"trie": {"l": {"a": {"o": {"GET": ["0"]}}}}},
     ],

@@ -51,7 +51,7 @@ class ApiClient:
         basic: tuple[str, str] | None = None,
         timeout_s: float = 30.0,
     ) -> Any:
-        """The JSON of an answer; raises `ApiError`, `NodeNotRunning`, and `TimeoutError` where the outcome is unknown."""
+        """The JSON of an answer; raises `ApiError`, `NodeNotRunning`; `TimeoutError` where the outcome is unknown."""
         headers = {"Content-Type": "application/json"}
         if bearer is not None:
             headers["Authorization"] = f"Bearer {bearer}"
@@ -74,5 +74,10 @@ class ApiClient:
         if answer.status >= 400:
             error_body = found if isinstance(found, dict) else {}
             told = error_body.get("error", {})
-            raise ApiError(answer.status, told.get("code", "error"), told.get("message", text.decode("utf-8", "replace")), error_body)
+            raise ApiError(
+                answer.status,
+                told.get("code", "error"),
+                told.get("message", text.decode("utf-8", "replace")),
+                error_body,
+            )
         return found

@@ -36,7 +36,9 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 def _name(value: Any) -> Any:
     if not isinstance(value, str) or not NAME.fullmatch(value):
-        raise ValueError("a name is 1 to 64 lower-case letters, digits, `.`, `_` and `-`, and begins with a letter or digit")
+        raise ValueError(
+            "a name is 1 to 64 lower-case letters, digits, `.`, `_` and `-`, and begins with a letter or digit"
+        )
     return value
 
 
@@ -132,7 +134,8 @@ class _Handler(tornado.web.RequestHandler):
             return shape.model_validate_json(self.request.body or b"{}")
         except ValidationError as invalid:
             told = "; ".join(
-                f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg'].removeprefix('Value error, ')}" for e in invalid.errors()
+                f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg'].removeprefix('Value error, ')}"
+                for e in invalid.errors()
             )
             raise _Refused(400, "bad_request", told) from None
 
@@ -355,7 +358,9 @@ class ReviewRoute(_Handler):
             raise _Refused(404, "not_found", "there is no such review") from None
         except IllegalTransition as illegal:
             state = illegal.state.value
-            raise _Refused(409, "conflict", f"the review is {state} already; nothing was changed", state=state) from None
+            raise _Refused(
+                409, "conflict", f"the review is {state} already; nothing was changed", state=state
+            ) from None
         self.answer(review_json(review, self.node.waiting(review_id)))
 
     async def _reviewer(self) -> str:
@@ -475,10 +480,10 @@ def make_app(node: Node) -> tornado.web.Application:
     """The API's application."""
     routes = [(pattern, handler, {"node": node}) for pattern, handler in ROUTES]
     return tornado.web.Application(
-        routes,  # type: ignore[arg-type]
+        routes,
         default_handler_class=_NoRoute,
         default_handler_args={"node": node},
-        log_function=lambda handler: None,
+        log_function=lambda _: None,
     )
 
 
@@ -495,11 +500,11 @@ class ApiServer:
         self._server: tornado.httpserver.HTTPServer | None = None
         self._path: Path | None = None
 
-    async def start(self, node: Node, path: Path) -> None:
+    def start(self, node: Node, path: Path) -> None:
         """Listen; a socket that an ended node left behind is replaced."""
         path.unlink(missing_ok=True)
         sock = socket.socket(socket.AF_UNIX)
-        sock.setblocking(False)  # noqa: FBT003
+        sock.setblocking(False)
         before = os.umask(0o177)
         try:
             sock.bind(str(path))
@@ -508,7 +513,9 @@ class ApiServer:
         path.chmod(0o600)
         sock.listen(128)
         self._path = path
-        self._server = tornado.httpserver.HTTPServer(make_app(node), max_body_size=MOST_BODY_BYTES, max_buffer_size=4 * MOST_BODY_BYTES)
+        self._server = tornado.httpserver.HTTPServer(
+            make_app(node), max_body_size=MOST_BODY_BYTES, max_buffer_size=4 * MOST_BODY_BYTES
+        )
         self._server.add_socket(sock)
 
     async def stop(self) -> None:

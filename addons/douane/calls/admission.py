@@ -187,6 +187,7 @@ class Admission:
                 details={"rule": decision.rule},
             )
         intent = self._intent(call, inspection, decision, reserve_nano, budget, rules)
+        admitted: tuple[Intent, Admitted] | TicketGone | Refusal
         if decision.enforced and decision.effect is Effect.HOLD:
             admitted = await self._hold(call, inspection, decision, limits, intent)
         else:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any
 
 from douane.calls.call import Call
 
@@ -62,11 +63,11 @@ class Verdicts:
 
     async def wait(self, review_id: str, call: Call, timeout_s: float) -> None:
         """Return when the review may have changed, the client left or `timeout_s` passed."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         futures = self._waiting[review_id]
         futures.add(future)
         call.patience.extend(timeout_s)
-        gone = asyncio.ensure_future(call.gone.wait())
+        gone: asyncio.Future[Any] = asyncio.ensure_future(call.gone.wait())
         try:
             await asyncio.wait({future, gone}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -118,7 +119,7 @@ class BudgetQueue:
         queue.append(turn)
         if queue[0] is turn:
             turn.set_result(True)
-        gone = asyncio.ensure_future(call.gone.wait())
+        gone: asyncio.Future[Any] = asyncio.ensure_future(call.gone.wait())
         try:
             moved = loop.time()
             length = len(queue)

@@ -51,8 +51,12 @@ def _print_key(backend: Backend, name: str, key: str) -> None:
 
 @agent.command()
 @click.argument("name")
-@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="A label for the policy, such as env=production.")
-@click.option("--cap", metavar="USD", help="Dollars per rolling window, where the policy names no budget for the agent.")
+@click.option(
+    "--label", "labels", multiple=True, metavar="NAME=VALUE", help="A label for the policy, such as env=production."
+)
+@click.option(
+    "--cap", metavar="USD", help="Dollars per rolling window, where the policy names no budget for the agent."
+)
 @home_option
 @json_option
 def add(name: str, labels: tuple[str, ...], cap: str | None, home: Path, as_json: bool) -> None:

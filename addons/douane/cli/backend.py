@@ -43,7 +43,7 @@ def _own_node(home: Home) -> Iterator[Callable[[Callable[[], Coroutine[Any, Any,
             raise StoreError(str(error)) from error
         api = ApiServer()
         try:
-            await api.start(node, home.api_socket)
+            api.start(node, home.api_socket)
             node.start()
             return await work()
         finally:

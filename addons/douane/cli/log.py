@@ -11,11 +11,10 @@ from urllib.parse import urlencode
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from douane.cli.backend import Backend
 from douane.cli.options import home_option, json_option
-from douane.core.mask import printable
+from douane.cli.rows import plain, print_rows
 from douane.core.money import format_usd
 
 
@@ -54,16 +53,22 @@ def log(
         for entry in found:
             click.echo(json.dumps(entry))
         return
-    table = Table("seq", "time", "kind", "agent", "tool", "what", "call")
-    for column in (table.columns[1], table.columns[6]):
-        column.no_wrap = True
-    for entry in found:
-        record = entry["record"]
-        table.add_row(
-            str(entry["seq"]), _time(record), str(record.get("kind", "")), _plain(record.get("agent", "")),
-            _plain(record.get("tool", "")), _what(record), _plain(record.get("call_id", "")),
-        )  # fmt: skip
-    Console().print(table if found else "The register has no such record.")
+    if not found:
+        click.echo("The register has no such record.")
+        return
+    print_rows(
+        ("seq", "time", "kind", "agent", "tool", "what", "call"),
+        [
+            (
+                str(entry["seq"]),
+                _time(record := entry["record"]),
+                *(plain(record.get(name) or "") for name in ("kind", "agent", "tool")),
+                _what(record),
+                plain(record.get("call_id") or ""),
+            )
+            for entry in found
+        ],
+    )
 
 
 @log.command()
@@ -79,10 +84,11 @@ def show(call_id: str, home: Path, as_json: bool) -> None:
     console = Console(highlight=False)
     for entry in found:
         record = entry["record"]
-        console.print(f"[bold]{_time(record)}  {record.get('kind')}[/bold]  {_what(record)}  [dim]#{entry['seq']}[/dim]")
+        kind, what = escape(plain(record.get("kind"))), escape(_what(record))
+        console.print(f"[bold]{_time(record)}  {kind}[/bold]  {what}  [dim]#{entry['seq']}[/dim]", soft_wrap=True)
         for name, value in {**record, **entry["values"]}.items():
             if name not in ("kind", "prev", "seq", "ts", "values", "v"):
-                console.print(f"    {_plain(name)}: {_plain(value)}")
+                console.print(f"    {escape(plain(name))}: {escape(plain(value))}", soft_wrap=True)
 
 
 def _time(record: dict[str, Any]) -> str:
@@ -91,14 +97,8 @@ def _time(record: dict[str, Any]) -> str:
 
 
 def _what(record: dict[str, Any]) -> str:
-    parts = []
-    for name in ("effect", "outcome", "code", "status", "action", "event", "reviewer", "rule"):
-        if record.get(name) is not None:
-            parts.append(_plain(record[name]))
+    names = ("effect", "outcome", "code", "status", "action", "event", "reviewer", "rule")
+    parts = [plain(record[name]) for name in names if record.get(name) is not None]
     if record.get("charge_nano"):
         parts.append(format_usd(record["charge_nano"]))
     return " · ".join(parts)
-
-
-def _plain(value: Any) -> str:
-    return escape(printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from douane.cli.backend import Backend
 from douane.cli.options import home_option, json_option
-from douane.core.mask import printable
+from douane.cli.rows import plain, print_rows
+
+SHOWN = (
+    *("state", "tool", "tier", "agent", "host", "method", "reason", "rule", "evidence"),
+    *("created_at", "expires_at", "reviewer", "decided_at", "note"),
+)
 
 
 @click.group()
 def reviews() -> None:
     """List, show, approve and reject held calls."""
-
-
-def _plain(value: Any) -> str:
-    return escape(printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
 
 
 @reviews.command("list")
@@ -39,13 +39,23 @@ def list_(states: tuple[str, ...], every: bool, home: Path, as_json: bool) -> No
     if as_json:
         click.echo(json.dumps(found))
         return
-    table = Table("review", "state", "tool", "agent", "what", "expires", "waits")
-    for row in found:
-        table.add_row(
-            row["review_id"], row["state"], _plain(row["tool"]), _plain(row["agent"]), _plain(row["summary"]),
-            row["expires_at"][:19] + "Z", "yes" if row["waiting"] else "no",
-        )  # fmt: skip
-    Console().print(table if found else "Nothing waits for a person.")
+    if not found:
+        click.echo("Nothing waits for a person.")
+        return
+    print_rows(
+        ("review", "state", "waits", "expires", "agent", "what"),
+        [
+            (
+                row["review_id"],
+                row["state"],
+                "yes" if row["waiting"] else "no",
+                row["expires_at"][:19] + "Z",
+                plain(row["agent"]),
+                plain(row["summary"]),
+            )
+            for row in found
+        ],
+    )
 
 
 @reviews.command()
@@ -59,20 +69,18 @@ def show(review_id: str, home: Path, as_json: bool) -> None:
         click.echo(json.dumps(row))
         return
     console = Console(highlight=False)
-    console.print(f"[bold]{_plain(row['summary'])}[/bold]")
-    for name in ("state", "tool", "tier", "agent", "host", "method", "reason", "rule", "evidence", "created_at", "expires_at",
-                 "reviewer", "decided_at", "note"):  # fmt: skip
-        if row.get(name) not in (None, ""):
-            console.print(f"  {name.removesuffix('_at'):<10} {_plain(row[name])}")
-    console.print(f"  {'waits':<10} {'a client waits now' if row['waiting'] else 'no client waits; it has to call again'}")
+    console.print(f"[bold]{escape(plain(row['summary']))}[/bold]", soft_wrap=True)
+    waits = "a client waits now" if row["waiting"] else "no client waits; it has to call again"
+    told = {**{name.removesuffix("_at"): row.get(name) for name in SHOWN}, "waits": waits}
+    for name, value in told.items():
+        if value not in (None, ""):
+            console.print(f"  {name:<10} {escape(plain(value))}", soft_wrap=True)
     console.print("  arguments")
     for name, value in row["arguments"].items():
-        console.print(f"    {_plain(name)}: {_plain(value)}")
+        console.print(f"    {escape(plain(name))}: {escape(plain(value))}", soft_wrap=True)
 
 
 def _verdict(review_id: str, verdict: str, reviewer: str, note: str | None, home: Path, as_json: bool) -> None:
-    import os  # noqa: PLC0415
-
     secret = os.environ.get("DOUANE_REVIEWER_SECRET")
     if secret is None:
         if not sys.stdin.isatty():
@@ -86,7 +94,10 @@ def _verdict(review_id: str, verdict: str, reviewer: str, note: str | None, home
 
 
 _reviewer = click.option(
-    "--reviewer", required=True, envvar="DOUANE_REVIEWER", help="Who decides; their secret is asked for, or DOUANE_REVIEWER_SECRET."
+    "--reviewer",
+    required=True,
+    envvar="DOUANE_REVIEWER",
+    help="Who decides; their secret is asked for, or DOUANE_REVIEWER_SECRET.",
 )
 _note = click.option("--note", help="Why, for the register.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import secrets
 import time
@@ -197,7 +198,9 @@ class Index(_Handler):
         page = page.replace("<title>mitmproxy</title>", "<title>Approvals</title>", 1)
         assert self.session is not None
         token = self.xsrf_token.decode() if isinstance(self.xsrf_token, bytes) else self.xsrf_token
-        page = page.replace("<body>", f'<body data-reviewer="{pages.text(self.session.reviewer)}" data-xsrf="{token}">', 1)
+        page = page.replace(
+            "<body>", f'<body data-reviewer="{pages.text(self.session.reviewer)}" data-xsrf="{token}">', 1
+        )
         self.send_html(page)
 
 
@@ -254,10 +257,10 @@ class Logout(_Handler):
             if session is not None and channel.session is session:
                 channel.close(4401, "logged out")
         if session is not None:
-            try:
+            with contextlib.suppress(
+                ApiError, NodeNotRunning, TimeoutError, OSError
+            ):  # the node's own ends by its time
                 await self.application.api("POST", "/v1/logout", bearer=session.token)
-            except (ApiError, NodeNotRunning, TimeoutError, OSError):
-                pass  # the node's own session ends by its time
         self.redirect("/login")
 
 

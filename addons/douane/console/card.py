@@ -26,7 +26,7 @@ def card_text(review: dict[str, Any]) -> str:
         f"held       {one_line(review['reason'])}",
         f"rule       {one_line(review['rule'])}",
         f"evidence   {one_line(review['evidence'])}",
-        f"costs      {'up to ' + format_usd(review['cost_nano']) if review['cost_nano'] else 'nothing that is metered'}",
+        f"costs      {'up to ' + format_usd(review['cost_nano']) if review['cost_nano'] else 'nothing metered'}",
         f"since      {review['created_at']}",
         f"expires    {review['expires_at']}",
         f"client     {_client(review)}",
@@ -43,7 +43,9 @@ def card_text(review: dict[str, Any]) -> str:
 
 def card_digest(review: dict[str, Any]) -> str:
     """What was shown, without what changes while it waits: an approval is for exactly this."""
-    shown = {name: review[name] for name in ("review_id", "summary", "tool", "tier", "agent", "host", "method", "arguments")}
+    shown = {
+        name: review[name] for name in ("review_id", "summary", "tool", "tier", "agent", "host", "method", "arguments")
+    }
     return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
 
 
@@ -59,7 +61,7 @@ def _members(value: Any, indent: str) -> list[str]:
         lines = []
         for name, item in value.items():
             if isinstance(item, dict | list) and item:
-                lines += [f"{indent}{one_line(name)}:"] + _members(item, indent + "    ")
+                lines += [f"{indent}{one_line(name)}:", *_members(item, indent + "    ")]
             else:
                 lines.append(f"{indent}{one_line(name)}: {one_line(item)}")
         return lines

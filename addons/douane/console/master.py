@@ -1,4 +1,4 @@
-"""A bare mitmproxy master: the View that holds the reviews, the event store, and the web application. No proxy, no CA."""
+"""A bare mitmproxy master: the View that holds the reviews, the event store, the web application. No proxy, no CA."""
 
 from __future__ import annotations
 
@@ -53,7 +53,11 @@ def shown_options(of: master.Master) -> dict[str, Any]:
         if name in of.options:
             option = of.options._options[name]
             found[name] = {
-                "type": "bool" if isinstance(option.default, bool) else "int" if isinstance(option.default, int) else "str",
+                "type": "bool"
+                if isinstance(option.default, bool)
+                else "int"
+                if isinstance(option.default, int)
+                else "str",
                 "default": option.default,
                 "value": list(option.current()) if isinstance(option.current(), list | tuple) else option.current(),
                 "help": "",

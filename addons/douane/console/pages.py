@@ -64,20 +64,20 @@ def governance_main(found: dict[str, Any]) -> str:
         parts.append(f'<p class="problem" role="alert">The node is {text(found["health"]["state"])}.</p>')
     rows = "".join(
         f'<li><a href="/governance/{text(r["review_id"])}"><b>{text(r["summary"] or r["tool"])}</b>'
-        f'<span>{text(r["agent"])} · {text(r["tool"])} · {text(r["tier"])} · until {text(r["expires_at"])}'
+        f"<span>{text(r['agent'])} · {text(r['tool'])} · {text(r['tier'])} · until {text(r['expires_at'])}"
         f"{' · a client waits' if r['waiting'] else ''}</span></a></li>"
         for r in found["pending"]
     )
-    parts.append(f"<h2>Waiting for a person: {len(found['pending'])}</h2><ul class='reviews'>{rows or '<li>Nothing.</li>'}</ul>")
+    parts.append(
+        f"<h2>Waiting for a person: {len(found['pending'])}</h2><ul class='reviews'>{rows or '<li>Nothing.</li>'}</ul>"
+    )
     if found["spend"] is not None:
         parts.append("<h2>Spend</h2><table><tr><th>agent<th>spent<th>cap<th></tr>")
         for row in found["spend"]:
             cap = row["cap_usd"]
             bar = f'<meter min="0" max="{cap}" value="{min(row["settled_usd"], cap)}"></meter>' if cap else ""
             shown = "none" if cap is None else f"${cap:,.2f} in {row['window_seconds'] / 3600:g} h"
-            parts.append(
-                f"<tr><td>{text(row['agent'])}<td>{format_usd(row['settled_nano'])}<td>{shown}<td>{bar}</tr>"
-            )
+            parts.append(f"<tr><td>{text(row['agent'])}<td>{format_usd(row['settled_nano'])}<td>{shown}<td>{bar}</tr>")
         parts.append("</table>")
     if found["log"] is not None:
         parts.append("<h2>Latest</h2><table><tr><th>kind<th>agent<th>tool<th>outcome</tr>")
@@ -101,7 +101,7 @@ def review(found: dict[str, Any], card: str, reviewer: Any, xsrf: str) -> str:
         sentence = text(found["summary"] or found["tool"])
         form = (
             f'<form method="post" action="{base}/approve">{xsrf}<label>Note<input name="note" maxlength="2000"></label>'
-            f'<label class="sure"><input type="checkbox" name="sure" value="yes" required> {sentence}: I am sure</label>'
+            f'<label class="sure"><input type="checkbox" name="sure" value="yes" required> {sentence}: sure</label>'
             '<button class="approve">Approve</button></form>'
             f'<form method="post" action="{base}/reject">{xsrf}'
             '<label>Note<input name="note" maxlength="2000"></label><button class="reject">Reject</button></form>'

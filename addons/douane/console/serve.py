@@ -39,7 +39,9 @@ async def serve(home: Home, host: str, port: int, ready: Callable[[], None]) -> 
         loop.add_signal_handler(number, stop.set)
     master = ConsoleMaster()
     sessions = Sessions(home.private / "console-sessions.json")
-    application = ConsoleApplication(master, ApiClient(home.api_socket), sessions, allowed_hosts(host, port), secure=False)
+    application = ConsoleApplication(
+        master, ApiClient(home.api_socket), sessions, allowed_hosts(host, port), secure=False
+    )
     server = tornado.httpserver.HTTPServer(application, max_buffer_size=1024 * 1024, max_body_size=64 * 1024)
     try:
         server.listen(port, host)

@@ -54,4 +54,4 @@ class Refusal:
 
 
 class RequestAmbiguous(Exception):
-    """A request that two parsers could read in two ways; the message names the trap without quoting the request's values."""
+    """A request that two parsers could read in two ways; the message names the trap and quotes no value."""

@@ -33,7 +33,7 @@ class Nature(StrEnum):
     """What a tool does."""
 
     READ = "read"
-    SECRET_READ = "secret-read"
+    SECRET_READ = "secret-read"  # noqa: S105 - a word of the table
     WRITE = "write"
     DELETE = "delete"
     UNLINK = "unlink"
@@ -61,7 +61,7 @@ class Classification:
     billable: bool
     """True when the provider charges for the call by usage, or when it looks like inference on an unknown host."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    """Path, query and body members under the vendor's names, typed, unmasked: for conditions only, never stored as they are."""
+    """Path, query and body members under the vendor's names, typed, unmasked: for conditions, never stored so."""
     summary: str = ""
     """A plain sentence for the reviewer: `Delete repository acme/legacy-billing`."""
     evidence: str = ""

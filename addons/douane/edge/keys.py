@@ -140,6 +140,7 @@ def _write_durably(path: Path, data: bytes, mode: int) -> None:
     beside.unlink(missing_ok=True)
     file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
+        os.fchmod(file, mode)  # whatever the umask
         os.write(file, data)
         os.fsync(file)
     finally:

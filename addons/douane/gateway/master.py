@@ -91,8 +91,7 @@ class ProxyNode:
         self.node.destinations.add_own(host, port)
         if config.console is not None:
             self.node.destinations.add_own(*config.console)
-        self.node.listening = host, port
-        await self.api.start(self.node, config.home.api_socket)
+        self.api.start(self.node, config.home.api_socket)
         self.node.start()
         return NodeStatus(host, port, self.node.policy_differs)
 

@@ -277,7 +277,7 @@ class Store(Protocol):
     async def give_verdict(
         self, review_id: str, *, approve: bool, reviewer: str, channel: str, note: str | None
     ) -> Review:
-        """Raises `IllegalTransition`, `KeyError` for an unknown review; the same by the same reviewer changes nothing."""
+        """Raises `IllegalTransition`, or `KeyError` for an unknown review; the same verdict again changes nothing."""
 
     async def expire_due(self) -> Sequence[Review]: ...
 

@@ -57,8 +57,8 @@ def shard_from_json(provider: str, data: Mapping[str, Any]) -> Shard:
             raise ShardInvalid(f"{provider}: not a shard of this form")
         operations = tuple([_operation(found) for found in data["operations"]])
         trie = data["trie"]
-        _check(trie, len(operations))
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        _check(trie, operations, 0)
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ShardInvalid(f"{provider}: cannot be read: {error!r}") from error
     return Shard(provider, operations, trie, reads, bool(data.get("encoded_slash", False)))
 
@@ -97,16 +97,21 @@ def _one_of(choices: Any, value: Any) -> Any:
     return value
 
 
-def _check(node: Mapping[str, Any], operations: int) -> None:
+def _check(node: Mapping[str, Any], operations: Sequence[Operation], values: int) -> None:
+    """Every operation that a path leads to is there, and has a name for each of the path's values."""
     if not node.keys() <= {"l", "a", "p", "m", "o"}:
         raise ValueError("a node with unknown members")
     for indices in node.get("o", {}).values():
-        if not all(0 <= index < operations for index in indices):
-            raise ValueError("an operation that is not there")
-    children = [*node.get("l", {}).values(), *(child for _, _, child in node.get("a", ()))]
-    children += [node[kind] for kind in ("p", "m") if kind in node]
-    for child in children:
-        _check(child, operations)
+        for index in indices:
+            if index < 0 or len(operations[index].parameters) != values:
+                raise ValueError(f"an operation that does not fit its path: {operations[index].tool}")
+    for child in node.get("l", {}).values():
+        _check(child, operations, values)
+    for _, _, child in node.get("a", ()):
+        _check(child, operations, values + 1)
+    for kind in ("p", "m"):
+        if kind in node:
+            _check(node[kind], operations, values + 1)
 
 
 def _walk(

@@ -33,7 +33,7 @@ _ANTHROPIC_TEXT = frozenset(
 """Content that is all in the body; whatever else there is may stand for more."""
 
 _CLIENT_TOOLS = ("bash_", "text_editor_", "computer_", "memory_")
-_ESCAPED_ASCII = re.compile(rb"\\u00[0-7]", re.IGNORECASE)
+_ESCAPED_ASCII = re.compile(rb"\\u00[0-7]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def bound_openai_chat(body: Mapping[str, Any], body_bytes: bytes, row: PriceRow,
     several = 1 if body.get("n") is None else count(body["n"])
     if not several:
         return Unpriced(model, "`n` has to be a positive integer: it multiplies what the call may cost.")
-    spoken_in = b"audio" in body_bytes or _ESCAPED_ASCII.search(body_bytes) is not None
+    spoken_in = b"audio" in body_bytes or _is_escaped(body_bytes)
     units = {"cache_read_tokens"}
     if "cache_write_tokens" in row.names:
         units.add("cache_write_tokens")
@@ -111,7 +111,7 @@ def bound_anthropic(body: Mapping[str, Any], body_bytes: bytes, row: PriceRow, r
             works.append(advice)
         elif str(mapping(tool).get("type")).startswith("web_search_"):
             searches += uses
-    escaped = _ESCAPED_ASCII.search(body_bytes) is not None
+    escaped = _is_escaped(body_bytes)
     units = {"cache_read_tokens"}
     if escaped or b"cache_control" in body_bytes:
         units.add("cache_write_tokens")
@@ -159,6 +159,11 @@ def _server_tool(model: str, tool: Mapping[str, Any], row_of: RowOf) -> tuple[in
         units = frozenset({"cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens"}) & row.names
         return uses, Work(row.context_tokens * uses, row.max_output_tokens * uses, units, model=str(adviser))
     return Unpriced(model, f"The tool type {shown(kind)} runs at the provider and is not metered yet.")
+
+
+def _is_escaped(body: bytes) -> bool:
+    """Whether plain letters are written as escapes, so that looking for a word in the bytes could miss it."""
+    return b"\\u00" in body and _ESCAPED_ASCII.search(body) is not None
 
 
 def _input_bound(body_bytes: int, row: PriceRow, *, refers: bool) -> int:

@@ -14,7 +14,9 @@ MOST_VALUE_BYTES = 256 * 1024
 _MOST_KEY_BYTES = 64
 _STRUCTURE = re.compile(rb'["{}\[\],:]')
 _IN_STRING = re.compile(rb'["\\]')
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_DEEP = re.compile(rb'[{}\[\]]|"(?:[^"\\]*+(?:\\.[^"\\]*+)*+")?', re.DOTALL)
+"""Where nothing is wanted: brackets, whole strings, and the start of one that goes on in the next bytes."""
 
 
 class MemberScanner:
@@ -40,7 +42,12 @@ class MemberScanner:
         """Read the next bytes."""
         at = 0
         while at < len(data):
-            at = self._string(data, at) if self._in_string else self._structure(data, at)
+            if self._in_string:
+                at = self._string(data, at)
+            elif self._depth > 1 and self._value is None:
+                at = self._unwanted(data, at)
+            else:
+                at = self._structure(data, at)
 
     def _take(self, data: bytes) -> None:
         if self._value is not None:
@@ -97,6 +104,25 @@ class MemberScanner:
                 self._depth -= 1
                 self._at_key = False
         return at
+
+    def _unwanted(self, data: bytes, start: int) -> int:
+        """Inside a member that is not wanted, from `start` on; returns where to go on."""
+        depth = self._depth
+        for found in _DEEP.finditer(data, start):
+            match data[found.start()]:
+                case 34:
+                    if found.end() == found.start() + 1:
+                        self._depth, self._in_string = depth, True
+                        return found.end()
+                case 123 | 91:
+                    depth += 1
+                case _:
+                    depth -= 1
+                    if depth == 1:
+                        self._depth = depth
+                        return found.end()
+        self._depth = depth
+        return len(data)
 
     def _name(self) -> str | None:
         try:
@@ -156,10 +182,14 @@ def without_member(document: bytes, name: str) -> bytes:
 
 def with_value(document: bytes, name: str, value: bytes) -> bytes:
     """A JSON object with one member's value replaced, or the member added at its end; every other byte as it was."""
-    empty = True
     for known, _, start, end in spans(document):
         if known == name:
             return document[:start] + value + document[end:]
-        empty = False
+    return with_member(document, name, value)
+
+
+def with_member(document: bytes, name: str, value: bytes) -> bytes:
+    """A JSON object with a member that it does not have yet, at its end; every other byte as it was."""
     at = document.rindex(b"}")
-    return document[:at].rstrip() + (b"" if empty else b",") + b'"' + name.encode() + b'":' + value + document[at:]
+    before = document[:at].rstrip()
+    return before + (b"" if before.endswith(b"{") else b",") + b'"' + name.encode() + b'":' + value + document[at:]

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from douane.core.usage.members import with_value, without_member
+from douane.core.usage.members import with_member, with_value, without_member
 from douane.core.usage.sse import EventSplitter, Piece, data_of
 from douane.core.usage.tokens import Quantities, Usage, count, keep_larger, mapping, text
 
@@ -91,8 +91,9 @@ def event_without_usage(event: bytes, data: bytes) -> bytes:
 
 def with_usage(body: bytes, parsed: Mapping[str, Any]) -> bytes:
     """A request's body with `stream_options.include_usage`, changed in this one place and otherwise as it was."""
-    options = {**mapping(parsed.get("stream_options")), "include_usage": True}
-    return with_value(body, "stream_options", orjson.dumps(options))
+    options = orjson.dumps({**mapping(parsed.get("stream_options")), "include_usage": True})
+    change = with_value if "stream_options" in parsed else with_member
+    return change(body, "stream_options", options)
 
 
 def _answer_bytes(choice: Any) -> int:

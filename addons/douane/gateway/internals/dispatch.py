@@ -140,7 +140,7 @@ class GovernedConnection(server.LiveConnectionHandler):
                         await self._bounded(function, data)
                     else:
                         function(data)
-            except (Exception, asyncio.CancelledError, SystemExit) as error:
+            except (Exception, asyncio.CancelledError, SystemExit) as error:  # noqa: BLE001 - whatever it is: closed
                 self._fail_closed(hook.name, data, error)
                 task = asyncio.current_task()
                 if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():

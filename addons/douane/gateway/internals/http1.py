@@ -13,7 +13,7 @@ from mitmproxy.net.http import http1, status_codes
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers import http as http_layer
 from mitmproxy.proxy.layers.http import _http1
-from mitmproxy.proxy.layers.http._events import ErrorCode, RequestProtocolError, ResponseProtocolError
+from mitmproxy.proxy.layers.http._events import ErrorCode, RequestHeaders, RequestProtocolError, ResponseProtocolError
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook, HttpRequestHeadersHook
 
 from douane.core.refusal import ReasonCode, Refusal
@@ -48,7 +48,8 @@ def error_page(status: int, message: str = "") -> bytes:
         response = refusals.upstream_failed(status)
     response.reason = status_codes.RESPONSES.get(response.status_code, "")
     response.headers["Connection"] = "close"
-    return http1.assemble_response(response)
+    page: bytes = http1.assemble_response(response)
+    return page
 
 
 class LimitedHttp1Server(_http1.Http1Server):
@@ -69,7 +70,7 @@ class LimitedHttp1Server(_http1.Http1Server):
 class GovernedStream(http_layer.HttpStream):
     """Bounds request bodies, one by one and all together; response bodies go through the tap and have no bound."""
 
-    def state_wait_for_request_headers(self, event: http_layer.RequestHeaders) -> layer.CommandGenerator[None]:
+    def state_wait_for_request_headers(self, event: RequestHeaders) -> layer.CommandGenerator[None]:
         """Keep the scheme that the request line named: mitmproxy overwrites it with the connection's."""
         event.request.named_scheme = event.request.data.scheme.decode("latin-1").lower()  # type: ignore[attr-defined]
         yield from super().state_wait_for_request_headers(event)
@@ -110,9 +111,9 @@ def install() -> None:
     """Put the classes in mitmproxy's place; raises `RuntimeError` on another mitmproxy than they were written for."""
     if version.VERSION != MITMPROXY_VERSION:
         raise RuntimeError(f"Douane is built against mitmproxy {MITMPROXY_VERSION}, not {version.VERSION}")
-    http_layer.Http1Server = LimitedHttp1Server  # type: ignore[misc]
+    http_layer.Http1Server = LimitedHttp1Server  # type: ignore[attr-defined]
     http_layer.HttpStream = GovernedStream  # type: ignore[misc]
-    _http1.make_error_response = error_page
+    _http1.make_error_response = error_page  # type: ignore[assignment]
     # A tenth of a small call's CPU goes into checking the types of what mitmproxy's own parser made a moment before.
     http.MessageData.__post_init__ = _unchecked  # type: ignore[method-assign]
     # Some twenty look-ups of headers that are not there would raise and catch a KeyError each.
