@@ -234,7 +234,7 @@ def break_part(node: InsideNode, part: str, kind: str) -> None:
         raise StoreError("disk gone")
 
     owner, name = {
-        "inspect": (node.node.admission, "_inspect"),
+        "inspect": (node.node.inspector, "inspect"),
         "destination": (node.node.destinations, "forbidden"),
         "open hold": (node.node.store, "open_review"),
         "store: admit": (node.node.store, "admit"),

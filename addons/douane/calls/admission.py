@@ -12,22 +12,20 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from douane.calls.call import Call, Passage
+from douane.calls.inspection import Inspection, Inspector, RuleSet, TooLargeToInspect
 from douane.calls.waiting import BudgetQueue, Verdicts
-from douane.core.catalog import Catalog
 from douane.core.charge import Unpriced
 from douane.core.decision import Budget, Decision, Effect, Facts, Limits
 from douane.core.mask import mask_arguments
 from douane.core.money import format_usd, usd_from_nano
-from douane.core.policy import Policy
-from douane.core.pricing import Plan, PriceBook
+from douane.core.pricing import Plan
 from douane.core.refusal import ReasonCode, Refusal, RequestAmbiguous
-from douane.core.request import CanonicalRequest, RawRequest, canonicalise, is_signed, request_digest, semantic_digest
+from douane.core.request import is_signed, semantic_digest
 from douane.core.review import ReviewState
-from douane.core.tool import Classification
 from douane.store.interface import Admission as StoreAnswer
 from douane.store.interface import (
     Admitted,
@@ -46,34 +44,8 @@ from douane.store.interface import (
 if TYPE_CHECKING:
     from douane.edge.destinations import Destinations
 
-INSPECT_INLINE_BYTES = 256 * 1024
-"""Bodies over this size are read off the loop: a large JSON document of small nodes would stall every other call."""
-
-
 LOOK_AGAIN_S = 2.0
 """A waiting connection reads its review at least this often, so that no lost wake-up costs more."""
-
-
-@dataclass(frozen=True, slots=True)
-class RuleSet:
-    """Policy, catalog and prices that are in force together; a change replaces all three."""
-
-    policy: Policy
-    catalog: Catalog
-    prices: PriceBook
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """What was read out of one request before anything was decided."""
-
-    request: CanonicalRequest
-    classification: Classification
-    plan: Plan | Unpriced | None
-    forward: RawRequest
-    """The request that may go upstream: with the rewritten body, where there is one."""
-    digest: str
 
 
 class Admission:
@@ -88,7 +60,7 @@ class Admission:
         verdicts: Verdicts,
         budgets: BudgetQueue,
         refuse_reason: Callable[[], ReasonCode | None],
-        inspect_large: Callable[..., Any] | None = None,
+        inspector: Inspector,
     ) -> None:
         self._store = store
         self._rules = rules
@@ -96,7 +68,7 @@ class Admission:
         self._verdicts = verdicts
         self._budgets = budgets
         self._refuse_reason = refuse_reason
-        self._inspect_large = inspect_large
+        self._inspector = inspector
         self.open_calls: Counter[str] = Counter()
         """Calls of each agent between admission and result, held ones included."""
 
@@ -140,11 +112,16 @@ class Admission:
                 "Wait for one to end before the next.",
             )
         try:
-            inspection = await self._inspect(call, rules)
+            inspection = await self._inspector.inspect(call, rules)
         except RequestAmbiguous as trap:
             return Refusal(
                 ReasonCode.REQUEST_AMBIGUOUS,
                 f"The request can be read in more than one way and was not sent: {trap}. Send it in its plain form.",
+            )
+        except TooLargeToInspect:
+            return Refusal(
+                ReasonCode.LIMIT_EXCEEDED,
+                "The body holds more than Douane reads, and what was not read is not sent. Send it in smaller parts.",
             )
         call.classification = inspection.classification
         call.request_digest = inspection.digest
@@ -212,17 +189,6 @@ class Admission:
             rewrites_response=plan.strip_usage if plan else False,
             assumed_nano=assumed_nano,
         )
-
-    async def _inspect(self, call: Call, rules: RuleSet) -> Inspection:
-        if len(call.request.body) <= INSPECT_INLINE_BYTES:
-            return inspect(call.request, rules.catalog, rules.prices)
-        call.patience.extend(20)
-        try:
-            if self._inspect_large is not None:
-                return await self._inspect_large(call.request)  # type: ignore[no-any-return]
-            return await asyncio.to_thread(inspect, call.request, rules.catalog, rules.prices)
-        finally:
-            call.patience.restore()
 
     def _intent(
         self,
@@ -380,33 +346,6 @@ class Admission:
             )
         except StoreError:
             return
-
-
-def inspect(raw: RawRequest, catalog: Catalog, prices: PriceBook) -> Inspection:
-    """Read one request: its plain form, its tool and how it would be charged; raises `RequestAmbiguous`."""
-    request = canonicalise(raw)
-    classification = catalog.classify(request)
-    plan = None
-    forward = raw
-    if classification.billable:
-        plan = prices.plan(request, classification, datetime.datetime.now(datetime.UTC).date())
-        if isinstance(plan, Plan):
-            forward = _metered(raw, request, plan)
-    return Inspection(request, classification, plan, forward, request_digest(forward))
-
-
-def _metered(raw: RawRequest, request: CanonicalRequest, plan: Plan) -> RawRequest:
-    """The request as it is sent where the response is to be read: plain encoding, and the plan's body."""
-    if is_signed(request):
-        return raw
-    headers = [(name, value) for name, value in raw.headers if name.lower() != b"accept-encoding"]
-    headers.append((b"Accept-Encoding", b"identity"))
-    if plan.body is None:
-        return replace(raw, headers=tuple(headers))
-    changed = {b"content-length", b"content-encoding", b"transfer-encoding"}
-    headers = [(name, value) for name, value in headers if name.lower() not in changed]
-    headers.append((b"Content-Length", b"%d" % len(plan.body)))
-    return replace(raw, headers=tuple(headers), body=plan.body)
 
 
 def not_able(code: ReasonCode) -> Refusal:

@@ -16,9 +16,10 @@ from typing import Any, Literal
 import blake3
 
 from douane import __version__
-from douane.calls.admission import Admission, RuleSet
+from douane.calls.admission import Admission
 from douane.calls.agents import Agents
 from douane.calls.call import Call, OpenCall, Passage
+from douane.calls.inspection import Inspector, RuleSet
 from douane.calls.waiting import BudgetQueue, Verdicts
 from douane.core.decision import Budget, Principal
 from douane.core.refusal import ReasonCode, Refusal
@@ -108,12 +109,14 @@ class Node:
             {(host, port): (to_host, to_port) for host, port, to_host, to_port in config.connect_to},
             lambda: self.rules.policy,
         )
+        self.inspector = Inspector()
         self.admission = Admission(
             store=store,
             rules=lambda: self.rules,
             destinations=self.destinations,
             verdicts=self.verdicts,
             budgets=self.budgets,
+            inspector=self.inspector,
             refuse_reason=self.refuse_reason,
         )
         self._reviewer_failures: dict[str, tuple[int, float]] = {}
@@ -181,6 +184,7 @@ class Node:
         for timer in self._timers:
             timer.cancel()
         await asyncio.gather(*self._timers, return_exceptions=True)
+        self.inspector.close()
         await self.store.close()
 
     def health(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from douane.api.client import ApiClient, NodeNotRunning
-from douane.calls.admission import inspect
+from douane.calls.inspection import inspect
 from douane.cli.options import home_option, json_option
 from douane.core.catalog import Catalog
 from douane.core.charge import Unpriced

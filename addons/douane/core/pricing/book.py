@@ -112,6 +112,10 @@ class PriceBook:
         self.digest = blake3.blake3(f"douane prices v1 {facts!r}".encode()).hexdigest()
         self.row: Callable[[str, str, datetime.date, PriceContext], PriceRow | None] = lru_cache(MOST_ROWS)(self._row)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent between processes without what was compiled."""
+        return PriceBook, (self._overlay, self._max_output)
+
     def _row(self, provider: str, model: str, day: datetime.date, context: PriceContext) -> PriceRow | None:
         """The prices of a model on a day; None where there are none."""
         stated = None if context else overlay_row(self._overlay, provider, model, day, self._max_output)

@@ -92,6 +92,10 @@ class CanonicalRequest:
         self._form: Any = _UNREAD
         self._multipart: Any = _UNREAD
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent between processes without the members that were read, which may be far larger than the body."""
+        return _from_parts, (self.raw, self.content_type, self.body, self.other_method)
+
     def header(self, name: str) -> str | None:
         """The first value of a header, or None."""
         wanted = name.lower().encode()
@@ -158,6 +162,12 @@ class CanonicalRequest:
             return
         if any(name.lower() not in _UTF_8 for name in _CHARSET.findall(self.content_type)):
             raise RequestAmbiguous("a body in another charset than UTF-8")
+
+
+def _from_parts(raw: RawRequest, content_type: str | None, body: bytes, other_method: str | None) -> CanonicalRequest:
+    request = CanonicalRequest(raw, content_type, body)
+    request.other_method = other_method
+    return request
 
 
 def canonicalise(raw: RawRequest) -> CanonicalRequest:
