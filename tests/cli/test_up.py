@@ -10,6 +10,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -153,6 +154,14 @@ def test_a_second_one_on_the_same_home_is_one_clear_line(up: Product) -> None:
     assert probe(up).status == 200
 
 
+def test_it_stops_at_once_while_the_console_waits_for_news(up: Product) -> None:
+    """The last test of this one: its console has long been in a long poll of 20 s by now."""
+    began = time.monotonic()
+    assert up.stop() == 0, up.output()
+    assert time.monotonic() - began < 10
+    assert "was killed" not in up.output()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_drains_and_stops_cleanly(
     new_product: Callable[..., Product], providers: Providers, number: signal.Signals
@@ -197,10 +206,11 @@ def test_children_end_with_a_supervisor_that_is_killed(new_product: Callable[...
     assert len(children) == 2
     assert product.process is not None
     product.process.kill()
+    product.process.wait(30)
     _, alive = psutil.wait_procs(children, timeout=30)
     assert alive == []
     product.start()
-    product.stop()
+    assert product.stop() == 0
 
 
 # what keeps it from starting: one clear line, the right exit code, and nothing left behind
@@ -248,7 +258,10 @@ def test_a_home_that_cannot_be_made(tmp_path: Path) -> None:
 
 def test_a_home_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    assert "cannot use the home folder" in told(refused(tmp_path, home=tmp_path / "file"))
+    product = refused(tmp_path, home=tmp_path / "file")
+    assert product.wait_ended() == 2
+    assert product.lines[-1].startswith("Error: Invalid value for '--home'")
+    assert f"{tmp_path / 'file'}' is a file." in product.lines[-1]
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that not even root can write to")
@@ -271,18 +284,17 @@ def prepared(tmp_path: Path) -> Path:
     return home.root
 
 
-@pytest.mark.parametrize(
-    ("inside", "mode"),
-    [("private", 0o750), ("private/ca", 0o755), ("private/ca/mitmproxy-ca.pem", 0o640), ("", 0o777)],
-)
-def test_what_others_can_read_or_change_is_not_used(tmp_path: Path, inside: str, mode: int) -> None:
+def test_what_others_can_read_or_change_is_not_used_until_mended(tmp_path: Path) -> None:
     home = prepared(tmp_path)
-    (home / inside).chmod(mode)
-    line = told(refused(tmp_path))
-    assert str(home / inside) in line
-    mend = line.partition("Run: ")[2]
-    subprocess.run(shlex.split(mend), check=True)
+    others = {"private": 0o750, "private/ca": 0o755, "private/ca/mitmproxy-ca.pem": 0o640, "": 0o777}
+    for inside, mode in others.items():
+        (home / inside).chmod(mode)
+        line = told(refused(tmp_path))
+        assert str(home / inside) in line
+        subprocess.run(shlex.split(line.partition("Run: ")[2]), check=True)
+    (home / "ca-cert.pem").chmod(0o666)  # holds no secret: opened again at each start
     product = Product(home=home, command="up").start()
+    assert (home / "ca-cert.pem").stat().st_mode & 0o777 == 0o644
     assert product.stop() == 0
 
 
@@ -291,14 +303,6 @@ def test_what_belongs_to_another_user_is_not_used(tmp_path: Path) -> None:
     home = prepared(tmp_path)
     os.chown(home / "private" / "ca" / "mitmproxy-ca.pem", 65534, 65534)
     assert "belongs to another user" in told(refused(tmp_path))
-
-
-def test_the_ca_certificate_is_opened_again_at_each_start(tmp_path: Path) -> None:
-    home = prepared(tmp_path)
-    (home / "ca-cert.pem").chmod(0o666)
-    product = Product(home=home, command="up").start()
-    assert (home / "ca-cert.pem").stat().st_mode & 0o777 == 0o644
-    assert product.stop() == 0
 
 
 def test_a_broken_ca(tmp_path: Path) -> None:

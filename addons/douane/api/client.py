@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,17 @@ class ApiClient:
 
     def __init__(self, socket_path: Path) -> None:
         self._socket = socket_path
+        self._open: set[socket.socket] = set()
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """End the requests under way and all later ones, so that no long poll keeps a process from ending."""
+        with self._lock:
+            self._closed = True
+            for sock in self._open:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
 
     def request(
         self,
@@ -58,17 +71,25 @@ class ApiClient:
         elif basic is not None:
             headers["Authorization"] = "Basic " + base64.b64encode(":".join(basic).encode()).decode()
         connection = _UnixConnection(self._socket, timeout_s)
+        sock: socket.socket | None = None
         try:
             try:
                 connection.connect()
             except OSError as error:
                 raise NodeNotRunning(f"no node answers on {self._socket}; start one with `douane up`") from error
+            with self._lock:
+                if self._closed:
+                    raise NodeNotRunning("this client is closed")
+                self._open.add(sock := connection.sock)
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
             text = answer.read()
         except (http.client.HTTPException, ConnectionError) as error:
             raise TimeoutError("the node ended while it answered; what came of the request is not known") from error
         finally:
+            if sock is not None:
+                with self._lock:
+                    self._open.discard(sock)
             connection.close()
         found = json.loads(text) if text else None
         if answer.status >= 400:

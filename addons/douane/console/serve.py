@@ -39,9 +39,8 @@ async def serve(home: Home, host: str, port: int, ready: Callable[[], None]) -> 
         loop.add_signal_handler(number, stop.set)
     master = ConsoleMaster()
     sessions = Sessions(home.private / "console-sessions.json")
-    application = ConsoleApplication(
-        master, ApiClient(home.api_socket), sessions, allowed_hosts(host, port), secure=False
-    )
+    client = ApiClient(home.api_socket)
+    application = ConsoleApplication(master, client, sessions, allowed_hosts(host, port), secure=False)
     server = tornado.httpserver.HTTPServer(application, max_buffer_size=1024 * 1024, max_body_size=64 * 1024)
     try:
         server.listen(port, host)
@@ -57,6 +56,7 @@ async def serve(home: Home, host: str, port: int, ready: Callable[[], None]) -> 
     finally:
         for task in tasks:
             task.cancel()
+        client.close()
         server.stop()
         for channel in list(Updates.connections):
             with contextlib.suppress(Exception):
