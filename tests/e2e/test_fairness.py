@@ -18,6 +18,7 @@ from support.wire import Wire, request
 
 pytestmark = pytest.mark.faults
 CALLS = 300
+LEAST_S = 2.0
 TESTS = Path(__file__).parents[1]
 
 
@@ -33,35 +34,40 @@ def sink(providers: Providers) -> Iterator[int]:
 
 
 def p99_ms(product: Product, agent: Agent) -> float:
-    taken = []
+    taken: list[float] = []
+    end = time.perf_counter() + LEAST_S
     with Wire.tunnel(agent, product.proxy_address, "api.github.com", timeout=30) as wire:
-        for _ in range(CALLS):
+        while len(taken) < CALLS or time.perf_counter() < end:
             started = time.perf_counter()
             assert wire.ask(request("GET", "api.github.com", "/user")).status == 200
             taken.append(time.perf_counter() - started)
-    return sorted(taken)[int(CALLS * 0.99)] * 1e3
+    return sorted(taken)[int(len(taken) * 0.99)] * 1e3
 
 
-ABUSES = [("connections", 4), ("headers", 4), ("bodies", 2), ("holds", 4)]
+ABUSES = {
+    "1,000 connections": "connections:4",
+    "endless headers": "headers:4",
+    "32 MB bodies": "bodies:6",
+    "100 holds": "holds:4",
+    "all of these": "connections:2,headers:2,bodies:4,holds:2",
+}
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(
-    ("kind", "threads"), ABUSES, ids=["1,000 connections", "endless headers", "32 MB bodies", "100 holds"]
-)
+@pytest.mark.parametrize("abuse", ABUSES.values(), ids=ABUSES.keys())
 def test_another_agent_hardly_notices(
-    new_product: Callable[..., Product], providers: Providers, sink: int, tmp_path: Path, kind: str, threads: int
+    new_product: Callable[..., Product], providers: Providers, sink: int, tmp_path: Path, abuse: str
 ) -> None:
     flags = ("--connect-to", f"sink.unmapped.example:443=127.0.0.1:{sink}")
     product = new_product(policy=policy_folder(tmp_path / "policy", wait="60s"), flags=flags).start()
     good, bad = product.agent("good"), product.agent("bad")
     p99_ms(product, good)
     quiet_ms = p99_ms(product, good)
-    words = [*client("abuser.py"), kind, str(threads), bad.name, bad.key, str(product.proxy_port), str(bad.ca)]
+    words = [*client("abuser.py"), abuse, bad.name, bad.key, str(product.proxy_port), str(bad.ca)]
     abuser = AgentProcess(words, base_environment(product.home) | {"PYTHONPATH": str(TESTS)})
     try:
         assert abuser.next() == "begun"
-        loud_ms = min(p99_ms(product, good) for _ in range(2))
+        loud_ms = p99_ms(product, good)
     finally:
         abuser.kill()
     assert loud_ms <= max(2 * quiet_ms, quiet_ms + 100), f"p99 {quiet_ms:.1f} ms alone, {loud_ms:.1f} ms beside"

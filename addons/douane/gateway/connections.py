@@ -52,6 +52,11 @@ class Connections:
             state = self._states[connection_id] = ConnectionState(loopback=False, poisoned="unannounced connection")
         return state
 
+    def agent_of(self, connection_id: str) -> str | None:
+        """The agent that a connection is counted for, if it is known."""
+        state = self._states.get(connection_id)
+        return state.agent if state is not None else None
+
     def count(self, state: ConnectionState, agent: str) -> int:
         """Count a connection for its agent; returns how many the agent has now."""
         if state.agent != agent:

@@ -1,4 +1,4 @@
-"""An agent that misbehaves until killed: `KIND THREADS NAME KEY PORT CA` are its arguments; prints `begun`."""
+"""An agent that misbehaves until killed: `KIND:THREADS,… NAME KEY PORT CA` are its arguments; prints `begun`."""
 
 import contextlib
 import itertools
@@ -12,7 +12,8 @@ from pathlib import Path
 from support.product import Agent
 from support.wire import ConnectionOver, ConnectRefused, Wire, credential, request
 
-kind, threads, name, key, port, ca = sys.argv[1:]
+kinds, name, key, port, ca = sys.argv[1:]
+threads = {kind: int(count) for kind, count in (word.split(":") for word in kinds.split(","))}
 agent = Agent(name, key, "", Path(ca))
 address = ("127.0.0.1", int(port))
 numbers = itertools.count()
@@ -22,7 +23,7 @@ begun = threading.Semaphore(0)
 def connections() -> None:
     """A quarter of 1,000 connections, each with an open tunnel, all kept."""
     with contextlib.ExitStack() as stack:
-        for number in range(1_000 // int(threads)):
+        for number in range(1_000 // threads["connections"]):
             raw = stack.enter_context(socket.create_connection(address, 10))
             raw.sendall(b"CONNECT api.github.com:443 HTTP/1.1\r\n" + credential(agent) + b"\r\n")
             if number == 20:
@@ -40,8 +41,10 @@ def headers() -> None:
 
 
 def bodies() -> None:
-    """Bodies of 32 MB, one after the other."""
-    body = b'{"title": "' + b"a" * (32 * 1024 * 1024) + b'"}'
+    """Bodies of 32 MB, one after the other: a single text, or as many values as fit."""
+    size = 32 * 1024 * 1024
+    texts = b'{"title": "' + b"a" * (size - 20) + b'"}', b"[" + b"{}," * (size // 3 - 2) + b"{}]"
+    body = texts[next(numbers) % 2]
     sent = request("POST", "sink.unmapped.example", "/things", body, "Content-Type: application/json")
     with Wire.tunnel(agent, address, "sink.unmapped.example", timeout=60) as wire:
         while True:
@@ -53,14 +56,14 @@ def bodies() -> None:
 def holds() -> None:
     """A quarter of 100 held deletes, all waiting."""
     with contextlib.ExitStack() as stack:
-        for _ in range(100 // int(threads)):
+        for _ in range(100 // threads["holds"]):
             wire = stack.enter_context(Wire.tunnel(agent, address, "api.github.com"))
             wire.send(request("DELETE", "api.github.com", f"/repos/acme/hold-{next(numbers)}"))
         begun.release()
         time.sleep(5)
 
 
-def forever() -> None:
+def forever(kind: str) -> None:
     """Once more, and again."""
     while True:
         try:
@@ -69,9 +72,10 @@ def forever() -> None:
             time.sleep(0.05)
 
 
-for _ in range(int(threads)):
-    threading.Thread(target=forever, daemon=True).start()
-for _ in range(int(threads)):
+for kind, count in threads.items():
+    for _ in range(count):
+        threading.Thread(target=forever, args=(kind,), daemon=True).start()
+for _ in range(sum(threads.values())):
     begun.acquire()
 print('"begun"', flush=True)
 threading.Event().wait()

@@ -23,7 +23,8 @@ from mitmproxy.utils import asyncio_utils
 from douane.gateway import refusals
 from douane.gateway.connections import Connections
 from douane.gateway.gate import DEADLINE, HOOK_S, open_call
-from douane.gateway.internals.http1 import FAILED_CLIENTS
+from douane.gateway.internals.http1 import FAILED_CLIENTS, NextTurn, NextTurnCame
+from douane.gateway.internals.turns import LARGE_BYTES, Turns
 from douane.gateway.protocols import ClosedLayer
 
 logger = logging.getLogger(__name__)
@@ -117,12 +118,14 @@ class GovernedConnection(server.LiveConnectionHandler):
         table: HookTable,
         connections: Connections,
         deadlines: Deadlines,
+        turns: Turns,
     ) -> None:
         super().__init__(reader, writer, opts, mode)
         self.layer = modes.HttpProxy(self.layer.context)
         self._table = table
         self._connections = connections
         self._deadlines = deadlines
+        self._turns = turns
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
         """Run a hook's functions; whatever goes wrong fails closed and never reaches mitmproxy."""
@@ -161,8 +164,12 @@ class GovernedConnection(server.LiveConnectionHandler):
 
         Differs from mitmproxy's own in two ways. Hooks without a coroutine function run at once, where mitmproxy starts
         a task for each. And what is written to one transport goes out in one piece. A crash of a layer ends the
-        connection, which would hang open otherwise.
+        connection, which would hang open otherwise. Large pieces take turns with the agent's other connections.
         """
+        if isinstance(event, NextTurnCame) or (
+            isinstance(event, events.DataReceived) and len(event.data) > LARGE_BYTES
+        ):
+            await self._turns.take(self._connections.agent_of(self.client.id) or self.client.id)
         async with self._server_event_lock:  # no await beyond this point
             self.timeout_watchdog.register_activity()
             waiting = collections.deque((event,))
@@ -205,6 +212,9 @@ class GovernedConnection(server.LiveConnectionHandler):
         elif isinstance(command, commands.RequestWakeup):
             timer = asyncio_utils.create_task(self.wakeup(command), name="wakeup timer", keep_ref=False)
             self.wakeup_timer.add(timer)
+        elif isinstance(command, NextTurn):
+            turn = self.server_event(NextTurnCame(command))
+            asyncio_utils.create_task(turn, name="next turn", keep_ref=True)
         elif isinstance(command, commands.Log):
             self.log(command.message, command.level)
         elif isinstance(command, commands.ConnectionCommand):

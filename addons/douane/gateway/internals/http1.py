@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import weakref
+from dataclasses import dataclass
 
 from mitmproxy import connection, flow, http, version
 from mitmproxy.net.http import http1, status_codes
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers import http as http_layer
 from mitmproxy.proxy.layers.http import _http1
-from mitmproxy.proxy.layers.http._events import ErrorCode, RequestHeaders, RequestProtocolError, ResponseProtocolError
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
+    RequestData,
+    RequestHeaders,
+    RequestProtocolError,
+    ResponseProtocolError,
+)
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook, HttpRequestHeadersHook
 
 from douane.core.refusal import ReasonCode, Refusal
@@ -23,6 +30,7 @@ from douane.gateway.internals import MITMPROXY_VERSION
 MOST_HEADER_BYTES = 64 * 1024
 MOST_HEADER_FIELDS = 100
 MOST_BODY_BYTES = 64 * 1024 * 1024
+PIECE_BYTES = 256 * 1024
 
 FAILED_CLIENTS: weakref.WeakSet[connection.Client] = weakref.WeakSet()
 """Clients on whose connection a hook failed."""
@@ -50,6 +58,20 @@ def error_page(status: int, message: str = "") -> bytes:
     response.headers["Connection"] = "close"
     page: bytes = http1.assemble_response(response)
     return page
+
+
+class NextTurn(commands.Command):
+    """Goes on in the loop's next turn, after others had theirs."""
+
+    blocking = True
+
+
+@dataclass(repr=False)
+class NextTurnCame(events.CommandCompleted):
+    """The turn has come."""
+
+    command: NextTurn
+    reply: None = None
 
 
 class LimitedHttp1Server(_http1.Http1Server):
@@ -82,6 +104,24 @@ class GovernedStream(http_layer.HttpStream):
         if isinstance(event, ResponseProtocolError) and self.context.client in FAILED_CLIENTS:
             event = ResponseProtocolError(event.stream_id, refusals.FAILED_INSIDE_MARK, event.code)
         yield from super().handle_protocol_error(event)
+
+    def state_consume_request_body(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Send a large body in pieces: as one, its encryption would stall every other connection."""
+        steps = super().state_consume_request_body(event)
+        reply = None
+        with contextlib.suppress(StopIteration):
+            while True:
+                command = steps.send(reply)
+                if isinstance(command, http_layer.SendHttp) and isinstance(command.event, RequestData):
+                    body = memoryview(command.event.data)
+                    for at in range(0, len(body), PIECE_BYTES):
+                        if at:
+                            yield NextTurn()
+                        piece = RequestData(self.stream_id, bytes(body[at : at + PIECE_BYTES]))
+                        yield http_layer.SendHttp(piece, command.connection)
+                    reply = None
+                else:
+                    reply = yield command
 
     def check_body_size(self, request: bool) -> layer.CommandGenerator[bool]:
         """Refuse a request body that is too large before any of it goes upstream."""

@@ -10,6 +10,7 @@ from mitmproxy.proxy import mode_specs
 
 from douane.gateway.connections import Connections
 from douane.gateway.internals.dispatch import Deadlines, GovernedConnection, HookTable
+from douane.gateway.internals.turns import Turns
 
 MOST_CONNECTIONS = 4096
 """Of all clients together; the next one is closed unanswered."""
@@ -23,6 +24,7 @@ class Listener:
         self._table = table
         self._connections = connections
         self._deadlines = Deadlines()
+        self._turns = Turns()
         self._mode = mode_specs.ProxyMode.parse("regular")
         self._server: asyncio.Server | None = None
         self._live: dict[str, GovernedConnection] = {}
@@ -42,7 +44,7 @@ class Listener:
         assert task is not None
         self._tasks.add(task)
         handler = GovernedConnection(
-            reader, writer, self._options, self._mode, self._table, self._connections, self._deadlines
+            reader, writer, self._options, self._mode, self._table, self._connections, self._deadlines, self._turns
         )
         self._live[handler.client.id] = handler
         try:
