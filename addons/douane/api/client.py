@@ -10,6 +10,12 @@ import socket
 import threading
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+
+
+def path(*parts: str) -> str:
+    """The path of a route, with its parts quoted: a name with a slash in it leads to no other route."""
+    return "/v1/" + "/".join(quote(part, safe="") for part in parts)
 
 
 class NodeNotRunning(Exception):

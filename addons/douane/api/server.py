@@ -20,7 +20,8 @@ import tornado.web
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from douane.api.shapes import agent_json, log_json, review_json, spend_json
-from douane.core.money import nano_from_usd_ceiling
+from douane.core.money import format_usd, nano_from_usd_ceiling
+from douane.core.record import MAX_INTEGER
 from douane.core.review import IllegalTransition, ReviewState
 from douane.store.interface import LogFilter, StoreError
 
@@ -30,8 +31,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MOST_BODY_BYTES = 64 * 1024
+MOST_READ_BYTES = 16 * MOST_BODY_BYTES
+"""A body up to here is read, to be refused with words; beyond it the connection is cut."""
+
+MOST_CAP_NANO = MAX_INTEGER
+"""The register holds no larger number."""
+
 LONGEST_WAIT_S = 60.0
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+KILL_SWITCH = "suspend-all"
 
 
 def _name(value: Any) -> Any:
@@ -40,6 +48,24 @@ def _name(value: Any) -> Any:
             "a name is 1 to 64 lower-case letters, digits, `.`, `_` and `-`, and begins with a letter or digit"
         )
     return value
+
+
+def _agent_name(value: Any) -> Any:
+    if value == KILL_SWITCH:
+        raise ValueError(f"`{KILL_SWITCH}` is the kill switch, not a name")
+    return _name(value)
+
+
+def _cap_nano(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError('dollars as a string, such as "12.50"')  # noqa: TRY004 - pydantic collects these
+    try:
+        cap_nano = nano_from_usd_ceiling(value)
+    except ArithmeticError:
+        cap_nano = MOST_CAP_NANO + 1
+    if cap_nano > MOST_CAP_NANO:
+        raise ValueError(f"a cap is at most {format_usd(MOST_CAP_NANO)}")
+    return cap_nano
 
 
 Name = Annotated[str, BeforeValidator(_name)]
@@ -52,9 +78,10 @@ class _Body(BaseModel):
 class NewAgent(_Body):
     """A new agent."""
 
-    name: Name
-    labels: dict[Name, Annotated[str, Field(max_length=200)]] = {}
-    cap_usd: str | None = None
+    name: Annotated[str, BeforeValidator(_agent_name)]
+    labels: Annotated[dict[Name, Annotated[str, Field(max_length=200)]], Field(max_length=50)] = {}
+    cap_usd: Annotated[int, BeforeValidator(_cap_nano)] | None = None
+    """Dollars on the wire, nano-dollars from here on."""
 
 
 class NewSession(_Body):
@@ -117,9 +144,11 @@ class _Handler(tornado.web.RequestHandler):
         self.node = node
 
     def prepare(self) -> None:
-        """Refuse what a browser was led to send."""
+        """Refuse what a browser was led to send, and what is too large."""
         if self.request.headers.get("Sec-Fetch-Site") or self.request.headers.get("Origin"):
             raise _Refused(403, "forbidden", "the API is not for browsers")
+        if len(self.request.body) > MOST_BODY_BYTES:
+            raise _Refused(413, "too_large", f"a body is at most {MOST_BODY_BYTES:,} bytes")
 
     def answer(self, body: Any, status: int = 200) -> None:
         """Send JSON."""
@@ -134,7 +163,8 @@ class _Handler(tornado.web.RequestHandler):
             return shape.model_validate_json(self.request.body or b"{}")
         except ValidationError as invalid:
             told = "; ".join(
-                f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg'].removeprefix('Value error, ')}"
+                f"{'.'.join(str(part) for part in e['loc'] if part != '[key]') or 'body'}: "
+                f"{e['msg'].removeprefix('Value error, ')}"
                 for e in invalid.errors()
             )
             raise _Refused(400, "bad_request", told) from None
@@ -142,7 +172,7 @@ class _Handler(tornado.web.RequestHandler):
     def number(self, name: str, default: int, most: int) -> int:
         """A whole number from the query."""
         text = self.get_query_argument(name, str(default))
-        if not text.isascii() or not text.isdigit() or int(text) > most:
+        if not re.fullmatch(r"[0-9]{1,16}", text) or int(text) > most:
             raise _Refused(400, "bad_request", f"{name} is a whole number up to {most}")
         return int(text)
 
@@ -158,13 +188,15 @@ class _Handler(tornado.web.RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Tell an error."""
         error = kwargs.get("exc_info", (None, None, None))[1]
-        code, message, more = "error", self._reason, {}
+        code, message, more = "error", "the node failed on this request; its log says how", {}
         if isinstance(error, _Refused):
             status_code, code, message, more = error.status, error.code, str(error), error.more
         elif isinstance(error, StoreError):
             status_code, code, message = 503, "store_unavailable", str(error)
-        elif status_code == 404:
-            code, message = "not_found", "there is no such route"
+        elif status_code == 405:
+            code, message = "not_allowed", f"{self.request.method} is not a method of this route"
+        elif status_code == 400:
+            code, message = "bad_request", "the path, the query or the body is malformed"
         self.answer({"error": {"code": code, "message": message}, **more}, status_code)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
@@ -191,42 +223,45 @@ class AgentsRoute(_Handler):
     async def post(self) -> None:
         """Register one; its key is told this once."""
         new = self.body(NewAgent)
-        try:
-            cap = nano_from_usd_ceiling(new.cap_usd) if new.cap_usd is not None else None
-        except ValueError as error:
-            raise _Refused(400, "bad_request", f"cap_usd: {error}") from None
-        row, key = await self.known(f"agent {new.name}", self.node.add_agent(new.name, new.labels, cap))
+        adding = self.node.add_agent(new.name, new.labels, new.cap_usd)
+        row, key = await self.known(f"agent {new.name}", adding)
         self.answer({"agent": agent_json(row), "key": key}, 201)
 
 
 class AgentRoute(_Handler):
-    """`DELETE agents/NAME`, `POST agents/NAME/rotate|suspend|resume|sessions`, `DELETE agents/NAME/sessions`."""
+    """`DELETE agents/NAME`."""
 
-    async def delete(self, name: str, what: str = "") -> None:
-        """Remove an agent, or end a session key of it."""
-        if what == "sessions":
-            await self.known(f"agent {name}", self.node.end_session_key(name, self.body(EndSession).key))
-        elif what:
-            raise _Refused(405, "not_allowed", "only an agent or its session key can be removed")
-        else:
-            await self.known(f"agent {name}", self.node.remove_agent(name))
+    async def delete(self, name: str) -> None:
+        """Remove an agent."""
+        await self.known(f"agent {name}", self.node.remove_agent(name))
         self.answer({})
 
-    async def post(self, name: str, what: str = "") -> None:
-        """Change an agent."""
-        match what:
-            case "rotate":
-                row, key = await self.known(f"agent {name}", self.node.rotate_agent(name))
-                self.answer({"agent": agent_json(row), "key": key})
-            case "suspend" | "resume":
-                row = await self.known(f"agent {name}", self.node.suspend_agent(name, what == "suspend"))
-                self.answer({"agent": agent_json(row)})
-            case "sessions":
-                seconds = self.body(NewSession).seconds
-                key = await self.known(f"agent {name}", self.node.session_key(name, seconds))
-                self.answer({"key": key}, 201)
-            case _:
-                raise _Refused(404, "not_found", "there is no such route")
+
+class AgentChangeRoute(_Handler):
+    """`POST agents/NAME/rotate|suspend|resume`."""
+
+    async def post(self, name: str, what: str) -> None:
+        """A new key, told this once; or a stop, or its end."""
+        if what == "rotate":
+            row, key = await self.known(f"agent {name}", self.node.rotate_agent(name))
+            self.answer({"agent": agent_json(row), "key": key})
+        else:
+            row = await self.known(f"agent {name}", self.node.suspend_agent(name, what == "suspend"))
+            self.answer({"agent": agent_json(row)})
+
+
+class SessionsRoute(_Handler):
+    """`POST agents/NAME/sessions`, `DELETE agents/NAME/sessions`."""
+
+    async def post(self, name: str) -> None:
+        """A further key that ends by itself."""
+        seconds = self.body(NewSession).seconds
+        self.answer({"key": await self.known(f"agent {name}", self.node.session_key(name, seconds))}, 201)
+
+    async def delete(self, name: str) -> None:
+        """End such a key before its time."""
+        await self.known(f"agent {name}", self.node.end_session_key(name, self.body(EndSession).key))
+        self.answer({})
 
 
 class SuspendAllRoute(_Handler):
@@ -256,19 +291,19 @@ class ReviewersRoute(_Handler):
 
 
 class ReviewerRoute(_Handler):
-    """`DELETE reviewers/NAME`, `POST reviewers/NAME/link`."""
+    """`DELETE reviewers/NAME`."""
 
-    async def delete(self, name: str, what: str = "") -> None:
+    async def delete(self, name: str) -> None:
         """Remove a reviewer and all sessions of theirs."""
-        if what:
-            raise _Refused(405, "not_allowed", "a link is spent, not removed")
         await self.known(f"reviewer {name}", self.node.remove_reviewer(name))
         self.answer({})
 
-    async def post(self, name: str, what: str = "") -> None:
+
+class LinkRoute(_Handler):
+    """`POST reviewers/NAME/link`."""
+
+    async def post(self, name: str) -> None:
         """A further login link."""
-        if what != "link":
-            raise _Refused(404, "not_found", "there is no such route")
         self.answer({"reviewer": name, "link": await self.known(f"reviewer {name}", self.node.login_link(name))}, 201)
 
 
@@ -333,19 +368,21 @@ class ReviewChangesRoute(_Handler):
 
 
 class ReviewRoute(_Handler):
-    """`GET reviews/ID`, `POST reviews/ID/approve|reject`."""
+    """`GET reviews/ID`."""
 
-    async def get(self, review_id: str, what: str = "") -> None:
+    async def get(self, review_id: str) -> None:
         """One review."""
-        review = await self.node.store.review(review_id) if not what else None
+        review = await self.node.store.review(review_id)
         if review is None:
             raise _Refused(404, "not_found", "there is no such review")
         self.answer(review_json(review, self.node.waiting(review_id)))
 
-    async def post(self, review_id: str, what: str = "") -> None:
+
+class VerdictRoute(_Handler):
+    """`POST reviews/ID/approve|reject`."""
+
+    async def post(self, review_id: str, what: str) -> None:
         """A verdict by a reviewer, who is known by a session or a secret."""
-        if what not in ("approve", "reject"):
-            raise _Refused(404, "not_found", "there is no such route")
         reviewer = await self._reviewer()
         verdict = self.body(Verdict)
         if self.node.state in ("draining", "starting"):
@@ -373,8 +410,10 @@ class ReviewRoute(_Handler):
                 name, _, secret = base64.b64decode(credential, validate=True).decode().partition(":")
                 if await self.node.secret_belongs(name, secret):
                     reviewer = name
-        if reviewer is None:
+        if not scheme:
             raise _Refused(401, "unauthorized", "a verdict needs a reviewer's session or secret")
+        if reviewer is None:
+            raise _Refused(401, "unauthorized", "the reviewer's secret or session is not valid; nothing was decided")
         return reviewer
 
 
@@ -420,20 +459,20 @@ class CallRoute(_Handler):
 
 
 class PolicyRoute(_Handler):
-    """`GET policy`, `POST policy/apply`."""
+    """`GET policy`."""
 
-    async def get(self, what: str = "") -> None:
+    async def get(self) -> None:
         """The policy in force."""
-        if what:
-            raise _Refused(405, "not_allowed", "apply is a POST")
         found = await self.node.store.policy_in_force()
         digest, text = found if found is not None else (None, None)
         self.answer({"digest": digest, "text": text, "differs": self.node.policy_differs})
 
-    async def post(self, what: str = "") -> None:
+
+class ApplyRoute(_Handler):
+    """`POST policy/apply`."""
+
+    async def post(self) -> None:
         """Check the policy on disk and put it in force."""
-        if what != "apply":
-            raise _Refused(404, "not_found", "there is no such route")
         asked = self.body(ApplyPolicy)
         change = await self.node.apply_policy(asked.by, dry_run=asked.dry_run)
         self.answer(
@@ -459,21 +498,27 @@ class HeadRoute(_Handler):
 ROUTES = (
     (r"/v1/health", HealthRoute),
     (r"/v1/agents", AgentsRoute),
-    (r"/v1/agents/suspend-all", SuspendAllRoute),
-    (r"/v1/agents/([a-z0-9._-]+)(?:/(rotate|suspend|resume|sessions))?", AgentRoute),
+    (rf"/v1/agents/{KILL_SWITCH}", SuspendAllRoute),
+    (r"/v1/agents/([^/]+)", AgentRoute),
+    (r"/v1/agents/([^/]+)/(rotate|suspend|resume)", AgentChangeRoute),
+    (r"/v1/agents/([^/]+)/sessions", SessionsRoute),
     (r"/v1/reviewers", ReviewersRoute),
-    (r"/v1/reviewers/([a-z0-9._-]+)(?:/(link))?", ReviewerRoute),
+    (r"/v1/reviewers/([^/]+)", ReviewerRoute),
+    (r"/v1/reviewers/([^/]+)/link", LinkRoute),
     (r"/v1/login", LoginRoute),
     (r"/v1/logout", LogoutRoute),
     (r"/v1/reviews", ReviewsRoute),
     (r"/v1/reviews/changes", ReviewChangesRoute),
-    (r"/v1/reviews/([0-9a-f-]+)(?:/(approve|reject))?", ReviewRoute),
+    (r"/v1/reviews/([^/]+)", ReviewRoute),
+    (r"/v1/reviews/([^/]+)/(approve|reject)", VerdictRoute),
     (r"/v1/spend", SpendRoute),
     (r"/v1/log", LogRoute),
-    (r"/v1/calls/([0-9a-f-]+)", CallRoute),
-    (r"/v1/policy(?:/(apply))?", PolicyRoute),
+    (r"/v1/calls/([^/]+)", CallRoute),
+    (r"/v1/policy", PolicyRoute),
+    (r"/v1/policy/apply", ApplyRoute),
     (r"/v1/head", HeadRoute),
 )
+"""Every path with its methods; `docs/api.md` tells the same, and a test holds the two together."""
 
 
 def make_app(node: Node) -> tornado.web.Application:
@@ -514,7 +559,7 @@ class ApiServer:
         sock.listen(128)
         self._path = path
         self._server = tornado.httpserver.HTTPServer(
-            make_app(node), max_body_size=MOST_BODY_BYTES, max_buffer_size=4 * MOST_BODY_BYTES
+            make_app(node), max_body_size=MOST_READ_BYTES, max_buffer_size=MOST_READ_BYTES
         )
         self._server.add_socket(sock)
 

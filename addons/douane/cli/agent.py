@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
+from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
+from douane.api.client import path
 from douane.cli.backend import Backend
 from douane.cli.options import home_option, json_option
+from douane.cli.rows import plain, print_rows
+from douane.edge.runtimes import environment
 
 
 @click.group()
 def agent() -> None:
-    """Add, list, rotate, suspend and remove agents."""
+    """Add, list, rotate, suspend and remove agents.
+
+    \b
+    Example:
+      douane agent add coder --label env=staging
+    """
 
 
 def _labels(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -28,25 +36,18 @@ def _labels(pairs: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _print_key(backend: Backend, name: str, key: str) -> None:
-    proxy = "127.0.0.1:8080"
-    health = backend.request("GET", "/v1/health")
-    proxy = str(health["proxy"])
-    address = f"http://{name}:{key}@{proxy}"
+def _tell_key(backend: Backend, route: str, body: Any = None, *, as_json: bool) -> None:
+    """Have a key made and print it: the only time it is in clear."""
+    proxy = backend.request("GET", path("health"))["proxy"]  # first: nothing may fail once the key is made
+    made = backend.request("POST", route, body)
+    if as_json:
+        click.echo(json.dumps(made))
+        return
+    name = made["agent"]["name"]
     click.echo(f"# the key of {name}; it is shown only now")
-    click.echo(f"export HTTPS_PROXY={address}")
-    click.echo(f"export HTTP_PROXY={address}")
-    click.echo("export NO_PROXY=localhost,127.0.0.1,::1")
-    for variable in (
-        "SSL_CERT_FILE",
-        "REQUESTS_CA_BUNDLE",
-        "CURL_CA_BUNDLE",
-        "NODE_EXTRA_CA_CERTS",
-        "GIT_SSL_CAINFO",
-        "AWS_CA_BUNDLE",
-    ):
-        click.echo(f"export {variable}={backend.home.ca_cert}")
-    click.echo("export NODE_USE_ENV_PROXY=1   # Node 22.21 or 24 and later")
+    for variable, value in environment(f"http://{name}:{made['key']}@{proxy}", backend.home.ca_cert).items():
+        click.echo(f"export {variable}={shlex.quote(value)}")
+    click.echo("# Node reads NODE_USE_ENV_PROXY from 22.21 and 24 on; older ones go direct")
 
 
 @agent.command()
@@ -66,30 +67,40 @@ def add(name: str, labels: tuple[str, ...], cap: str | None, home: Path, as_json
     Example:
       douane agent add nightly --label env=production --cap 5
     """
-    backend = Backend(home)
-    body = {"name": name, "labels": _labels(labels), "cap_usd": cap.lstrip("$") if cap else None}
-    made = backend.request("POST", "/v1/agents", body)
-    if as_json:
-        click.echo(json.dumps(made))
-    else:
-        _print_key(backend, name, made["key"])
+    body = {"name": name, "labels": _labels(labels), "cap_usd": None if cap is None else cap.removeprefix("$")}
+    _tell_key(Backend(home), path("agents"), body, as_json=as_json)
 
 
 @agent.command("list")
 @home_option
 @json_option
 def list_(home: Path, as_json: bool) -> None:
-    """List the agents."""
+    """List the agents.
+
+    \b
+    Example:
+      douane agent list --json | jq -r '.[].name'
+    """
     found = Backend(home).request("GET", "/v1/agents")["agents"]
     if as_json:
         click.echo(json.dumps(found))
         return
-    table = Table("agent", "labels", "cap", "state", "since")
-    for row in found:
-        labels = " ".join(f"{k}={v}" for k, v in row["labels"].items())
-        cap = "by policy" if row["cap_usd"] is None else f"${row['cap_usd']:,.2f}"
-        table.add_row(row["name"], labels, cap, "suspended" if row["suspended"] else "active", row["created_at"][:19])
-    Console().print(table if found else "No agent is registered: loopback clients are the agent `default`.")
+    if not found:
+        click.echo("No agent is registered.")
+        return
+    print_rows(
+        ("agent", "labels", "cap", "state", "since"),
+        [
+            (
+                row["name"],
+                plain(" ".join(f"{name}={value}" for name, value in row["labels"].items())),
+                "by policy" if row["cap_usd"] is None else f"${row['cap_usd']:,.2f}",
+                "suspended" if row["suspended"] else "active",
+                row["created_at"][:19] + "Z",
+            )
+            for row in found
+        ],
+    )
 
 
 @agent.command()
@@ -97,21 +108,26 @@ def list_(home: Path, as_json: bool) -> None:
 @home_option
 @json_option
 def rotate(name: str, home: Path, as_json: bool) -> None:
-    """Give an agent a new key; the old one ends at once, on open connections too."""
-    backend = Backend(home)
-    made = backend.request("POST", f"/v1/agents/{name}/rotate")
-    if as_json:
-        click.echo(json.dumps(made))
-    else:
-        _print_key(backend, name, made["key"])
+    """Give an agent a new key; the old one ends at once, on open connections too.
+
+    \b
+    Example:
+      douane agent rotate nightly
+    """
+    _tell_key(Backend(home), path("agents", name, "rotate"), as_json=as_json)
 
 
 @agent.command()
 @click.argument("name")
 @home_option
 def remove(name: str, home: Path) -> None:
-    """End an agent; the next request of it is refused, on open connections too."""
-    Backend(home).request("DELETE", f"/v1/agents/{name}")
+    """End an agent; the next request of it is refused, on open connections too.
+
+    \b
+    Example:
+      douane agent remove nightly
+    """
+    Backend(home).request("DELETE", path("agents", name))
     click.echo(f"{name} is removed")
 
 
@@ -120,15 +136,21 @@ def remove(name: str, home: Path) -> None:
 @click.option("--all", "every", is_flag=True, help="The kill switch: every agent.")
 @home_option
 def suspend(name: str | None, every: bool, home: Path) -> None:
-    """Refuse every call of an agent, or of all, until `douane agent resume`."""
+    """Refuse every call of an agent, or of all, until `douane agent resume`.
+
+    \b
+    Examples:
+      douane agent suspend nightly
+      douane agent suspend --all
+    """
     if every == (name is not None):
         raise click.UsageError("Name one agent, or --all.")
     backend = Backend(home)
-    if every:
-        names = backend.request("POST", "/v1/agents/suspend-all")["suspended"]
+    if name is None:
+        names = backend.request("POST", path("agents", "suspend-all"))["suspended"]
         click.echo(f"suspended: {', '.join(names) or 'none'}")
     else:
-        backend.request("POST", f"/v1/agents/{name}/suspend")
+        backend.request("POST", path("agents", name, "suspend"))
         click.echo(f"{name} is suspended")
 
 
@@ -136,6 +158,11 @@ def suspend(name: str | None, every: bool, home: Path) -> None:
 @click.argument("name")
 @home_option
 def resume(name: str, home: Path) -> None:
-    """Let a suspended agent call again."""
-    Backend(home).request("POST", f"/v1/agents/{name}/resume")
+    """Let a suspended agent call again.
+
+    \b
+    Example:
+      douane agent resume nightly
+    """
+    Backend(home).request("POST", path("agents", name, "resume"))
     click.echo(f"{name} may call again")

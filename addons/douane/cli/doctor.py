@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
+from rich.text import Text
 
-from douane.api.client import ApiClient
+from douane.api.client import ApiClient, path
 from douane.cli.options import home_option, json_option
+from douane.cli.rows import plain, print_rows
 from douane.edge.home import Home
 from douane.edge.runtimes import environment
 
@@ -144,6 +144,10 @@ def doctor(home: Path, as_json: bool) -> None:
     """Make one request with each runtime on this machine and say whether it was governed, and why not.
 
     What leaves a machine outside HTTP (SSH, databases, mail, QUIC) is a firewall's business, not seen here.
+
+    \b
+    Example:
+      douane doctor --json | jq '.[] | select(.governed == false)'
     """
     found_home = Home.at(home)
     client = ApiClient(found_home.api_socket)
@@ -151,7 +155,7 @@ def doctor(home: Path, as_json: bool) -> None:
     agents = [row["name"] for row in client.request("GET", "/v1/agents")["agents"] if not row["suspended"]]
     address, key = f"http://{proxy}", None
     if agents:
-        key = client.request("POST", f"/v1/agents/{agents[0]}/sessions", {"seconds": 600})["key"]
+        key = client.request("POST", path("agents", agents[0], "sessions"), {"seconds": 600})["key"]
         address = f"http://{agents[0]}:{key}@{proxy}"
     variables = environment(address, found_home.ca_cert)
     try:
@@ -159,13 +163,11 @@ def doctor(home: Path, as_json: bool) -> None:
         found = [examine(runtime, variables) for runtime in track(RUNTIMES, "Trying…", disable=quiet, transient=True)]
     finally:
         if key is not None:
-            client.request("DELETE", f"/v1/agents/{agents[0]}/sessions", {"key": key})
+            client.request("DELETE", path("agents", agents[0], "sessions"), {"key": key})
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in found]))
     else:
-        table = Table("runtime", "version", "", "why")
-        for finding in found:
-            word = {True: "[green]governed[/green]", False: "[red]not governed[/red]", None: "-"}[finding.governed]
-            table.add_row(finding.runtime, finding.version, word, finding.why)
-        Console().print(table)
+        words = {True: Text("governed", "green"), False: Text("not governed", "red"), None: Text("-")}
+        rows = [(f.runtime, f.version, words[f.governed], plain(f.why)) for f in found]
+        print_rows(("runtime", "version", "state", "why"), rows)
     sys.exit(1 if any(finding.governed is False for finding in found) else 0)

@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from douane.api.client import path
 from douane.cli.backend import Backend
 from douane.cli.options import home_option, json_option
 from douane.cli.rows import plain, print_rows
@@ -76,8 +77,13 @@ def log(
 @home_option
 @json_option
 def show(call_id: str, home: Path, as_json: bool) -> None:
-    """Tell one call's story, from its review or intent to its result."""
-    found = Backend(home).request("GET", f"/v1/calls/{call_id}")["log"]
+    """Tell one call's story, from its review or intent to its result.
+
+    \b
+    Example:
+      douane log show 0198c0de-…
+    """
+    found = Backend(home).request("GET", path("calls", call_id))["log"]
     if as_json:
         click.echo(json.dumps(found))
         return

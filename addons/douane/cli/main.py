@@ -64,6 +64,7 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> Any:
     """Run a command; every error is one clear message and an exit code."""
     from douane.api.client import ApiError, NodeNotRunning  # commands load what they need
+    from douane.core.mask import printable
     from douane.edge.home import HomeError
     from douane.edge.start import CannotStart
     from douane.store.interface import StoreError
@@ -71,7 +72,7 @@ def main(arguments: list[str] | None = None) -> Any:
     try:
         return cli.main(args=arguments, standalone_mode=True)
     except (ApiError, NodeNotRunning, HomeError, CannotStart, StoreError, TimeoutError) as error:
-        click.echo(f"douane: {error}", err=True)
+        click.echo("douane: " + "\n".join(map(printable, str(error).splitlines())), err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -6,16 +6,20 @@ import json
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
+from douane.api.client import path
 from douane.cli.backend import Backend
 from douane.cli.options import home_option, json_option
 
 
 @click.group()
 def reviewer() -> None:
-    """Add, list and remove the people who decide."""
+    """Add, list and remove the people who decide.
+
+    \b
+    Example:
+      douane reviewer add rita
+    """
 
 
 @reviewer.command()
@@ -29,7 +33,7 @@ def add(name: str, home: Path, as_json: bool) -> None:
     Example:
       douane reviewer add rita
     """
-    made = Backend(home).request("POST", "/v1/reviewers", {"name": name})
+    made = Backend(home).request("POST", path("reviewers"), {"name": name})
     if as_json:
         click.echo(json.dumps(made))
         return
@@ -42,23 +46,33 @@ def add(name: str, home: Path, as_json: bool) -> None:
 @home_option
 @json_option
 def list_(home: Path, as_json: bool) -> None:
-    """List the reviewers."""
+    """List the reviewers.
+
+    \b
+    Example:
+      douane reviewer list
+    """
     found = Backend(home).request("GET", "/v1/reviewers")["reviewers"]
     if as_json:
         click.echo(json.dumps(found))
         return
-    table = Table("reviewer")
     for row in found:
-        table.add_row(row["name"])
-    Console().print(table if found else "There is no reviewer yet: douane reviewer add NAME")
+        click.echo(row["name"])
+    if not found:
+        click.echo("There is no reviewer yet: douane reviewer add NAME")
 
 
 @reviewer.command()
 @click.argument("name")
 @home_option
 def link(name: str, home: Path) -> None:
-    """Print a further login link of a reviewer; it logs in once."""
-    made = Backend(home).request("POST", f"/v1/reviewers/{name}/link")
+    """Print a further login link of a reviewer; it logs in once.
+
+    \b
+    Example:
+      douane reviewer link rita
+    """
+    made = Backend(home).request("POST", path("reviewers", name, "link"))
     click.echo(f"CONSOLE/login?link={made['link']}")
 
 
@@ -66,6 +80,11 @@ def link(name: str, home: Path) -> None:
 @click.argument("name")
 @home_option
 def remove(name: str, home: Path) -> None:
-    """End a reviewer and all sessions of theirs."""
-    Backend(home).request("DELETE", f"/v1/reviewers/{name}")
+    """End a reviewer and all sessions of theirs.
+
+    \b
+    Example:
+      douane reviewer remove rita
+    """
+    Backend(home).request("DELETE", path("reviewers", name))
     click.echo(f"{name} is removed")

@@ -6,11 +6,13 @@ import json
 import os
 import sys
 from pathlib import Path
+from urllib.parse import urlencode
 
 import click
 from rich.console import Console
 from rich.markup import escape
 
+from douane.api.client import path
 from douane.cli.backend import Backend
 from douane.cli.options import home_option, json_option
 from douane.cli.rows import plain, print_rows
@@ -23,7 +25,12 @@ SHOWN = (
 
 @click.group()
 def reviews() -> None:
-    """List, show, approve and reject held calls."""
+    """List, show, approve and reject held calls.
+
+    \b
+    Example:
+      douane reviews list
+    """
 
 
 @reviews.command("list")
@@ -32,9 +39,15 @@ def reviews() -> None:
 @home_option
 @json_option
 def list_(states: tuple[str, ...], every: bool, home: Path, as_json: bool) -> None:
-    """List what waits for a person."""
+    """List what waits for a person.
+
+    \b
+    Examples:
+      douane reviews list
+      douane reviews list --state rejected --state expired
+    """
     wanted = states or (() if every else ("pending", "approved", "dispatching"))
-    query = "&".join(f"state={state}" for state in wanted)
+    query = urlencode([("state", state) for state in wanted])
     found = Backend(home).request("GET", f"/v1/reviews?{query}")["reviews"]
     if as_json:
         click.echo(json.dumps(found))
@@ -63,8 +76,13 @@ def list_(states: tuple[str, ...], every: bool, home: Path, as_json: bool) -> No
 @home_option
 @json_option
 def show(review_id: str, home: Path, as_json: bool) -> None:
-    """Show one held call: what, who, why, and until when."""
-    row = Backend(home).request("GET", f"/v1/reviews/{review_id}")
+    """Show one held call: what, who, why, and until when.
+
+    \b
+    Example:
+      douane reviews show 0198c0de-…
+    """
+    row = Backend(home).request("GET", path("reviews", review_id))
     if as_json:
         click.echo(json.dumps(row))
         return
@@ -81,16 +99,21 @@ def show(review_id: str, home: Path, as_json: bool) -> None:
 
 
 def _verdict(review_id: str, verdict: str, reviewer: str, note: str | None, home: Path, as_json: bool) -> None:
-    secret = os.environ.get("DOUANE_REVIEWER_SECRET")
-    if secret is None:
-        if not sys.stdin.isatty():
-            secret = sys.stdin.readline().rstrip("\n")
-        else:
-            secret = click.prompt(f"secret of {reviewer}", hide_input=True)
-    row = Backend(home).request(
-        "POST", f"/v1/reviews/{review_id}/{verdict}", {"note": note, "channel": "cli"}, basic=(reviewer, secret)
-    )
+    said = {"note": note, "channel": "cli"}
+    row = Backend(home).request("POST", path("reviews", review_id, verdict), said, basic=(reviewer, _secret(reviewer)))
     click.echo(json.dumps(row) if as_json else f"{review_id} is {row['state']}")
+
+
+def _secret(reviewer: str) -> str:
+    """The reviewer's secret: from the environment, asked for, or the first line of a pipe."""
+    secret = os.environ.get("DOUANE_REVIEWER_SECRET")
+    if secret is None and sys.stdin.isatty():
+        secret = click.prompt(f"secret of {reviewer}", hide_input=True)
+    elif secret is None:
+        secret = sys.stdin.readline().rstrip("\n")
+    if not secret:
+        raise click.UsageError(f"no secret of {reviewer}: set DOUANE_REVIEWER_SECRET, or pass it on standard input")
+    return secret
 
 
 _reviewer = click.option(
@@ -109,7 +132,12 @@ _note = click.option("--note", help="Why, for the register.")
 @home_option
 @json_option
 def approve(review_id: str, reviewer: str, note: str | None, home: Path, as_json: bool) -> None:
-    """Let one held call through, once."""
+    """Let one held call through, once.
+
+    \b
+    Example:
+      douane reviews approve 0198c0de-… --reviewer rita --note "agreed with ops"
+    """
     _verdict(review_id, "approve", reviewer, note, home, as_json)
 
 
@@ -120,5 +148,10 @@ def approve(review_id: str, reviewer: str, note: str | None, home: Path, as_json
 @home_option
 @json_option
 def reject(review_id: str, reviewer: str, note: str | None, home: Path, as_json: bool) -> None:
-    """Refuse one held call."""
+    """Refuse one held call.
+
+    \b
+    Example:
+      douane reviews reject 0198c0de-… --reviewer rita
+    """
     _verdict(review_id, "reject", reviewer, note, home, as_json)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -18,10 +17,14 @@ def plain(value: Any) -> str:
     return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
-def print_rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_rows(head: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
     """Print a list; the cells have been through `plain` where they come from outside."""
-    widths = [max(map(cell_len, column)) for column in zip(head, *rows, strict=True)]
+    table = [[Text(name, "bold") for name in head], *([Text.assemble(cell) for cell in row] for row in rows)]
+    widths = [max(cell.cell_len for cell in column) for column in zip(*table, strict=True)]
     console = Console(highlight=False)
-    for row in (head, *rows):
-        line = "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
-        console.print(Text(line.rstrip(), "bold" if row is head else ""), soft_wrap=True)
+    for row in table:
+        for cell, width in zip(row, widths, strict=True):
+            cell.pad_right(width - cell.cell_len)
+        line = Text("  ").join(row)
+        line.rstrip()
+        console.print(line, soft_wrap=True)

@@ -12,7 +12,7 @@ from types import FrameType
 
 import click
 
-from douane.api.client import ApiClient, ApiError, NodeNotRunning
+from douane.api.client import ApiClient, ApiError, NodeNotRunning, path
 from douane.cli.options import home_option
 from douane.edge.home import Home
 from douane.edge.runtimes import environment
@@ -39,7 +39,7 @@ def run(agent: str, home: Path, command: tuple[str, ...]) -> None:
     found = Home.at(home)
     client = ApiClient(found.api_socket)
     proxy = client.request("GET", "/v1/health")["proxy"]
-    key = client.request("POST", f"/v1/agents/{agent}/sessions", {"seconds": SESSION_SECONDS})["key"]
+    key = client.request("POST", path("agents", agent, "sessions"), {"seconds": SESSION_SECONDS})["key"]
     child: subprocess.Popen[bytes] | None = None
 
     def pass_on(number: int, _: FrameType | None) -> None:
@@ -59,7 +59,7 @@ def run(agent: str, home: Path, command: tuple[str, ...]) -> None:
         code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
     finally:
         with contextlib.suppress(ApiError, NodeNotRunning, TimeoutError):  # where the node is gone it ends by itself
-            client.request("DELETE", f"/v1/agents/{agent}/sessions", {"key": key})
+            client.request("DELETE", path("agents", agent, "sessions"), {"key": key})
     sys.exit(code if code >= 0 else 128 - code)
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from math import ceil
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.text import Text
 
 from douane.cli.backend import Backend
 from douane.cli.options import home_option, json_option
+from douane.cli.rows import print_rows
 from douane.core.money import format_usd
+
+NARROWEST, WIDEST = 8, 24
+"""Columns of a bar, which takes what the terminal leaves it."""
 
 
 @click.command()
@@ -29,15 +34,35 @@ def spend(home: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found))
         return
-    table = Table("agent", "spent", "reserved", "cap", "", "window", "cap from")
-    for row in found:
-        cap = row["cap_usd"]
-        bar = ProgressBar(total=cap, completed=min(cap, row["settled_usd"]), width=24) if cap else ""
-        table.add_row(
-            row["agent"], format_usd(row["settled_nano"]), format_usd(row["reserved_nano"]),
-            "none" if cap is None else f"${cap:,.2f}", bar, _window(row["window_seconds"]), row["source"],
-        )  # fmt: skip
-    Console().print(table if found else "No agent is registered yet: douane agent add NAME")
+    if not found:
+        click.echo("No agent is registered yet: douane agent add NAME")
+        return
+    head = ("agent", "spent", "reserved", "cap", "window", "cap from")
+    rows = [
+        (
+            row["agent"],
+            format_usd(row["settled_nano"]),
+            format_usd(row["reserved_nano"]),
+            "none" if row["cap_usd"] is None else f"${row['cap_usd']:,.2f}",
+            _window(row["window_seconds"]),
+            row["source"],
+        )
+        for row in found
+    ]
+    taken = sum(max(map(len, column)) + 2 for column in zip(head, *rows, strict=True))
+    width = max(NARROWEST, min(WIDEST, Console().width - taken))
+    print_rows((*head, "of cap"), [(*cells, _bar(row, width)) for cells, row in zip(rows, found, strict=True)])
+
+
+def _bar(row: dict[str, Any], width: int) -> Text:
+    """Spent and reserved as parts of the cap; a part that is not nothing shows."""
+    cap = row["cap_usd"]
+    if not cap:
+        return Text()
+    spent = min(width, ceil(width * row["settled_usd"] / cap))
+    reserved = min(width - spent, ceil(width * row["reserved_usd"] / cap))
+    style = "red" if row["settled_usd"] >= cap else "yellow" if row["settled_usd"] >= 0.8 * cap else "green"
+    return Text.assemble(("█" * spent, style), ("▒" * reserved, style), ("░" * (width - spent - reserved), "dim"))
 
 
 def _window(seconds: float) -> str:
