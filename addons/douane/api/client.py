@@ -90,21 +90,23 @@ class ApiClient:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
             text = answer.read()
-        except (http.client.HTTPException, ConnectionError) as error:
+            if answer.status < 400:
+                return json.loads(text)  # every route answers JSON: what is none was cut
+        except (http.client.HTTPException, ConnectionError, ValueError) as error:
             raise TimeoutError("the node ended while it answered; what came of the request is not known") from error
         finally:
             if sock is not None:
                 with self._lock:
                     self._open.discard(sock)
             connection.close()
-        found = json.loads(text) if text else None
-        if answer.status >= 400:
-            error_body = found if isinstance(found, dict) else {}
-            told = error_body.get("error", {})
-            raise ApiError(
-                answer.status,
-                told.get("code", "error"),
-                told.get("message", text.decode("utf-8", "replace")),
-                error_body,
-            )
-        return found
+        raise _error(answer.status, text)
+
+
+def _error(status: int, text: bytes) -> ApiError:
+    """What the node refused, and, where it could not say it in JSON, what it said."""
+    try:
+        body = json.loads(text)
+        told = body["error"]
+        return ApiError(status, told["code"], told["message"], body)
+    except (ValueError, KeyError, TypeError):
+        return ApiError(status, "error", text.decode("utf-8", "replace") or f"the node answered {status}", {})
