@@ -38,6 +38,7 @@ def agent_json(row: AgentRow) -> dict[str, Any]:
         "name": row.name,
         "labels": dict(row.labels),
         "cap_usd": None if row.cap_nano is None else usd_from_nano(row.cap_nano),
+        "cap_nano": row.cap_nano,
         "suspended": row.suspended,
         "created_at": rfc3339(row.created_us),
         "session_keys": sum(ends is not None for ends in row.key_hashes.values()),
@@ -53,6 +54,7 @@ def spend_json(row: Spend, budget: Budget) -> dict[str, Any]:
         "settled_nano": row.settled_nano,
         "reserved_nano": row.reserved_nano,
         "cap_usd": None if budget.cap_nano is None else usd_from_nano(budget.cap_nano),
+        "cap_nano": budget.cap_nano,
         "window_seconds": budget.window_us / 1e6,
         "source": budget.source,
     }

@@ -13,6 +13,7 @@ from douane.api.client import path
 from douane.cli.backend import Backend
 from douane.cli.options import home_option, json_option
 from douane.cli.rows import plain, print_rows
+from douane.core.money import format_usd
 from douane.edge.runtimes import environment
 
 
@@ -94,7 +95,7 @@ def list_(home: Path, as_json: bool) -> None:
             (
                 row["name"],
                 plain(" ".join(f"{name}={value}" for name, value in row["labels"].items())),
-                "by policy" if row["cap_usd"] is None else f"${row['cap_usd']:,.2f}",
+                "by policy" if row["cap_nano"] is None else format_usd(row["cap_nano"]),
                 "suspended" if row["suspended"] else "active",
                 row["created_at"][:19] + "Z",
             )

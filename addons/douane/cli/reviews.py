@@ -89,7 +89,7 @@ def show(review_id: str, home: Path, as_json: bool) -> None:
     console = Console(highlight=False)
     console.print(f"[bold]{escape(plain(row['summary']))}[/bold]", soft_wrap=True)
     waits = "a client waits now" if row["waiting"] else "no client waits; it has to call again"
-    told = {**{name.removesuffix("_at"): row.get(name) for name in SHOWN}, "waits": waits}
+    told = {"review": row["review_id"], **{name.removesuffix("_at"): row.get(name) for name in SHOWN}, "waits": waits}
     for name, value in told.items():
         if value not in (None, ""):
             console.print(f"  {name:<10} {escape(plain(value))}", soft_wrap=True)

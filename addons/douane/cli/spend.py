@@ -35,7 +35,7 @@ def spend(home: Path, as_json: bool) -> None:
         click.echo(json.dumps(found))
         return
     if not found:
-        click.echo("No agent is registered yet: douane agent add NAME")
+        click.echo("No agent is registered: douane agent add NAME")
         return
     head = ("agent", "spent", "reserved", "cap", "window", "cap from")
     rows = [
@@ -43,7 +43,7 @@ def spend(home: Path, as_json: bool) -> None:
             row["agent"],
             format_usd(row["settled_nano"]),
             format_usd(row["reserved_nano"]),
-            "none" if row["cap_usd"] is None else f"${row['cap_usd']:,.2f}",
+            "none" if row["cap_nano"] is None else format_usd(row["cap_nano"]),
             _window(row["window_seconds"]),
             row["source"],
         )
@@ -56,13 +56,13 @@ def spend(home: Path, as_json: bool) -> None:
 
 def _bar(row: dict[str, Any], width: int) -> Text:
     """Spent and reserved as parts of the cap; a part that is not nothing shows."""
-    cap = row["cap_usd"]
+    cap, settled, reserved = row["cap_nano"], row["settled_nano"], row["reserved_nano"]
     if not cap:
         return Text()
-    spent = min(width, ceil(width * row["settled_usd"] / cap))
-    reserved = min(width - spent, ceil(width * row["reserved_usd"] / cap))
-    style = "red" if row["settled_usd"] >= cap else "yellow" if row["settled_usd"] >= 0.8 * cap else "green"
-    return Text.assemble(("█" * spent, style), ("▒" * reserved, style), ("░" * (width - spent - reserved), "dim"))
+    spent = min(width, ceil(width * settled / cap))
+    set_aside = min(width - spent, ceil(width * reserved / cap))
+    style = "red" if settled >= cap else "yellow" if settled >= 0.8 * cap else "green"
+    return Text.assemble(("█" * spent, style), ("▒" * set_aside, style), ("░" * (width - spent - set_aside), "dim"))
 
 
 def _window(seconds: float) -> str:
