@@ -26,6 +26,9 @@ LOOK_S = 0.7
 """An approval counts only if the whole view was served at least this long before."""
 
 COOKIE = "douane_session"
+CARD = "Douane-Card"
+"""The header that carries a card's digest to the page that shows it."""
+
 STATIC = Path(__file__).parent / "static"
 _STOCK = Path(stock.__file__).parent
 CSP = (
@@ -322,11 +325,11 @@ class Card(_Handler):
         text = card_text(review)
         lines = self.get_query_argument("lines", "")
         asked = int(lines) if lines.isascii() and lines.isdigit() and len(lines) < 8 else None
-        shown = text.splitlines()
-        whole = asked is None or len(shown) <= asked
+        shown = text.split("\n")
+        whole = asked is None or len(shown) < asked  # the UI asks for one line more than it shows
         assert self.session is not None
         if whole:
-            opened(self.session, review)
+            self.set_header(CARD, opened(self.session, review))
         self.send_json(
             {
                 "text": text if whole else "\n".join(shown[:asked]) + "\n",
@@ -351,19 +354,20 @@ class CardData(_Handler):
         self.finish(card_text(review))
 
 
-def opened(session: Session, review: dict[str, Any]) -> None:
-    """Remember that all of a review was served to a session."""
+def opened(session: Session, review: dict[str, Any]) -> str:
+    """Remember that all of a review was served to a session; returns its digest, which an approval has to name."""
     digest = card_digest(review)
     known = session.opened.get(review["review_id"])
     if known is None or known[0] != digest:
         if len(session.opened) > 5_000:
             session.opened.clear()
         session.opened[review["review_id"]] = digest, time.monotonic()
+    return digest
 
 
 class _Decides(_Handler):
-    async def decide(self, review_id: str, *, approve: bool, note: str | None) -> tuple[int, str]:
-        """Give a verdict as the logged-in reviewer; returns a status and what to tell."""
+    async def decide(self, review_id: str, *, approve: bool, note: str | None, card: str) -> tuple[int, str]:
+        """Give a verdict as the logged-in reviewer, an approval of the card shown; a status and what to tell."""
         session = self.session
         assert session is not None
         review = self.application.feed.reviews.get(review_id)
@@ -371,8 +375,10 @@ class _Decides(_Handler):
             return 404, "There is no such review."
         if approve:
             seen = session.opened.get(review_id)
-            if seen is None or seen[0] != card_digest(review) or time.monotonic() - seen[1] < LOOK_S:
+            if seen is None or time.monotonic() - seen[1] < LOOK_S:
                 return 428, "Open the review and read it to its end before you approve it. Nothing was decided."
+            if not card == seen[0] == card_digest(review):
+                return 428, "The review is not what you were shown. Open and read it again. Nothing was decided."
         verdict = "approve" if approve else "reject"
         try:
             found = await self.application.api(
@@ -384,6 +390,7 @@ class _Decides(_Handler):
         except ApiError as error:
             await self.application.feed.refresh(review_id)
             if error.status == 401:
+                self.application.sessions.end(self.get_cookie(COOKIE))
                 return 401, "Your session is over, or you are no reviewer any more. Log in again. Nothing was decided."
             return error.status, f"Nothing was decided: {error}"
         except NodeNotRunning:
@@ -401,11 +408,11 @@ class Verdict(_Decides):
         """Decide."""
         try:
             body = json.loads(self.request.body or b"{}")
-            note = body.get("note") if isinstance(body, dict) else None
         except ValueError:
-            note = None
-        note = note[:2_000] if isinstance(note, str) else None
-        status, message = await self.decide(flow_id, approve=verdict == "resume", note=note)
+            body = None
+        told = body if isinstance(body, dict) else {}
+        note, card = (value if isinstance(value := told.get(name), str) else "" for name in ("note", "card"))
+        status, message = await self.decide(flow_id, approve=verdict == "resume", note=note[:2_000], card=card)
         self.set_status(status)
         self.send_json({"message": message})
 
@@ -436,8 +443,8 @@ class GovernanceReview(_Handler):
             self.fail(404, "there is no such review")
             return
         assert self.session is not None
-        opened(self.session, review)
-        self.send_html(pages.review(review, card_text(review), self.current_user, self.xsrf_form_html()))
+        shown = opened(self.session, review)
+        self.send_html(pages.review(review, card_text(review), shown, self.current_user, self.xsrf_form_html()))
 
 
 class GovernanceVerdict(_Decides):
@@ -449,7 +456,8 @@ class GovernanceVerdict(_Decides):
         if verdict == "approve" and self.get_body_argument("sure", "") != "yes":
             self.fail(428, "tick that you are sure")
             return
-        status, message = await self.decide(review_id, approve=verdict == "approve", note=note)
+        card = self.get_body_argument("card", "")
+        status, message = await self.decide(review_id, approve=verdict == "approve", note=note, card=card)
         self.set_status(status)
         self.send_html(pages.told(message, self.current_user))
 

@@ -41,11 +41,16 @@ def card_text(review: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+SHOWN = (
+    *("review_id", "summary", "tool", "tier", "nature", "agent", "host", "method", "body_bytes", "arguments"),
+    *("operations", "reason", "rule", "evidence", "cost_nano"),
+)
+"""All that a card says, but for what changes while it waits."""
+
+
 def card_digest(review: dict[str, Any]) -> str:
-    """What was shown, without what changes while it waits: an approval is for exactly this."""
-    shown = {
-        name: review[name] for name in ("review_id", "summary", "tool", "tier", "agent", "host", "method", "arguments")
-    }
+    """What was shown, in hexadecimal: an approval is for exactly this."""
+    shown = {name: review[name] for name in SHOWN}
     return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
 
 

@@ -14,12 +14,14 @@ from mitmproxy import connection, http
 from mitmproxy.addons.view import View
 
 from douane.api.client import ApiClient, ApiError, NodeNotRunning
-from douane.console.card import one_line
+from douane.console.card import card_digest, one_line
 
 logger = logging.getLogger(__name__)
 
 WAIT_S = 20
 MOST_REVIEWS = 5_000
+MOST_PART = 600
+"""Characters of a part of a row; the card has the rest."""
 
 
 class Feed:
@@ -123,9 +125,15 @@ def paint(flow: http.HTTPFlow, review: dict[str, Any]) -> None:
     flow.request.data.path = b"/"
     flow.request.headers.clear()
     flow.request.data.content = json.dumps(
-        [review["state"], review["version"], review["waiting"]], sort_keys=True
+        [review["state"], review["version"], review["waiting"], card_digest(review)]
     ).encode()
     flow.intercepted = review["state"] == "pending"
     flow.marked = _MARKS.get(str(review["state"]), "")
-    parts = [one_line(review["tool"]), str(review["state"]), str(review["tier"]), one_line(review["agent"])]
-    flow.comment = " · ".join([*parts, one_line(review["summary"]), one_line(review["reason"])])[:600]
+    told = [review[name] for name in ("tool", "state", "tier", "agent", "summary", "reason")]
+    flow.comment = " · ".join(_part(value) for value in told)
+
+
+def _part(value: object) -> str:
+    """A part of a row: the sign between parts is written otherwise inside of one, so that no part can end early."""
+    shown = one_line(value).replace("·", "\\u{b7}")
+    return shown if len(shown) <= MOST_PART else f"{shown[:MOST_PART]}… ({len(shown)} characters)"

@@ -93,20 +93,22 @@ def governance_main(found: dict[str, Any]) -> str:
     return "".join(parts)
 
 
-def review(found: dict[str, Any], card: str, reviewer: Any, xsrf: str) -> str:
-    """One review with its form."""
+def review(found: dict[str, Any], card: str, digest: str, reviewer: Any, xsrf: str) -> str:
+    """One review with its form, which is for the card of that digest."""
     form = ""
     if found["state"] == "pending":
         base = f"/governance/{text(found['review_id'])}"
         sentence = text(found["summary"] or found["tool"])
         form = (
-            f'<form method="post" action="{base}/approve">{xsrf}<label>Note<input name="note" maxlength="2000"></label>'
+            f'<form method="post" action="{base}/approve">{xsrf}<input type="hidden" name="card" value="{digest}">'
+            '<label>Note<input name="note" maxlength="2000"></label>'
             f'<label class="sure"><input type="checkbox" name="sure" value="yes" required> {sentence}: sure</label>'
             '<button class="approve">Approve</button></form>'
             f'<form method="post" action="{base}/reject">{xsrf}'
             '<label>Note<input name="note" maxlength="2000"></label><button class="reject">Reject</button></form>'
         )
-    return _page("Review · Douane", f"{_header(reviewer)}<main><pre>{html.escape(card)}</pre>{form}</main>")
+    lines = "".join(f"<div>{html.escape(line)}</div>" for line in card.split("\n"))
+    return _page("Review · Douane", f'{_header(reviewer)}<main><div class="card">{lines}</div>{form}</main>')
 
 
 def told(message: str, reviewer: Any) -> str:

@@ -9,14 +9,14 @@ from collections.abc import Callable
 
 import tornado.httpserver
 
-from douane.api.client import ApiClient
+from douane.api.client import ApiClient, ApiError, NodeNotRunning
 from douane.console.app import ConsoleApplication
 from douane.console.master import ConsoleMaster
 from douane.console.sessions import Sessions
 from douane.console.updates import Updates
 from douane.edge.home import Home
 
-CHECK_S = 15.0
+CHECK_S = 5.0
 
 
 class ConsoleError(Exception):
@@ -65,9 +65,13 @@ async def serve(home: Home, host: str, port: int, ready: Callable[[], None]) -> 
 
 
 async def _end_sessions(application: ConsoleApplication) -> None:
-    """Close the update channel of every session that is over."""
+    """End the sessions of reviewers who were removed; close the update channel of every session that is over."""
     while True:
         await asyncio.sleep(CHECK_S)
+        if application.sessions.reviewers():
+            with contextlib.suppress(ApiError, NodeNotRunning, TimeoutError, OSError):
+                found = await application.api("GET", "/v1/reviewers", timeout_s=CHECK_S)
+                application.sessions.keep(row["name"] for row in found["reviewers"])
         for channel in list(Updates.connections):
             if application.session_of(channel) is None:
                 channel.close(4401, "the session is over")

@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,6 +74,17 @@ class Sessions:
             if self._sealed.pop(digest, None) is not None:
                 self._save()
         return session
+
+    def reviewers(self) -> set[str]:
+        """Who has sessions."""
+        return {str(entry["reviewer"]) for entry in self._sealed.values()}
+
+    def keep(self, names: Iterable[str]) -> None:
+        """End the sessions of all others: whoever is no reviewer any more sees nothing any more."""
+        if gone := self.reviewers() - set(names):
+            self._live = {digest: session for digest, session in self._live.items() if session.reviewer not in gone}
+            self._sealed = {digest: entry for digest, entry in self._sealed.items() if entry["reviewer"] not in gone}
+            self._save()
 
     def _unseal(self, digest: str, cookie: str) -> Session | None:
         entry = self._sealed.get(digest)

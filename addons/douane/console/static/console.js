@@ -10,18 +10,20 @@
         setTimeout(() => line.remove(), bad ? 12000 : 5000);
     };
 
-    // Letters typed anywhere but in a field reach nobody: in stock, `a` approves and `x` rejects whatever is selected.
+    // Stock's own handler takes every key it sees: `a` approves, `x` rejects, a letter never reaches a field, Tab never
+    // leaves it. It sees only the keys that move through the list, and none while a dialog is open.
     const isField = (node) => node instanceof HTMLElement && !node.classList.contains("inline-input")
         && (node.tagName === "INPUT" || node.tagName === "TEXTAREA" || node.tagName === "SELECT");
-    const moves = new Set(["ArrowUp", "ArrowDown", "PageUp", "PageDown", "Home", "End", "Tab", "Escape", "F5", "Shift"]);
+    const listKeys = new Set(["ArrowUp", "ArrowDown", "PageUp", "PageDown", "Home", "End", "Escape"]);
+    const browserKeys = new Set(["Tab", "Shift", "F5"]);
     for (const kind of ["keydown", "keypress", "keyup"]) {
         window.addEventListener(kind, (event) => {
-            if (isField(event.target) || moves.has(event.key)) return;
-            const onButton = event.target instanceof HTMLButtonElement || event.target instanceof HTMLAnchorElement;
-            if (onButton && (event.key === "Enter" || event.key === " ")) { event.stopImmediatePropagation(); return; }
-            if (event.ctrlKey || event.metaKey) { event.stopImmediatePropagation(); return; }
+            const away = isField(event.target) || document.querySelector("dialog[open]") !== null;
+            if (!away && listKeys.has(event.key)) return;
             event.stopImmediatePropagation();
-            event.preventDefault();
+            const onButton = event.target instanceof HTMLButtonElement || event.target instanceof HTMLAnchorElement;
+            const pressed = onButton && (event.key === "Enter" || event.key === " ");
+            if (!away && !pressed && !browserKeys.has(event.key) && !event.ctrlKey && !event.metaKey) event.preventDefault();
         }, true);
     }
     // Fields of stock that look editable are not.
@@ -36,6 +38,7 @@
 
     const xsrf = () => document.body.dataset.xsrf;
     const plainFetch = window.fetch.bind(window);
+    const content = /\/flows\/([0-9a-f-]{36})\/request\/content\//;
     const verdict = /\/flows\/([0-9a-f-]{36})\/(resume|kill)$/;
     const store = () => window.backend && window.backend.store && window.backend.store.getState();
     const flowOf = (id) => {
@@ -53,7 +56,7 @@
         const approve = kind === "resume";
         const box = Object.assign(document.createElement("dialog"), { className: "douane" });
         const parts = (flow ? flow.comment : id).split(" · ");
-        const sentence = parts.length > 4 ? parts[4] : parts.join(" ");
+        const sentence = parts[4] || parts[0];
         box.append(
             Object.assign(document.createElement("p"), { textContent: approve ? "Approve this call? It is sent once, exactly as shown." : "Reject this call?" }),
             Object.assign(document.createElement("p"), { className: "sentence", textContent: sentence }),
@@ -66,22 +69,28 @@
         go.style.color = "#fff";
         menu.append(cancel, go);
         box.append(note, menu);
+        // Whoever double-clicked did not read this yet.
+        go.disabled = true;
+        setTimeout(() => { go.disabled = false; }, 800);
         const end = (value) => { box.close(); box.remove(); done(value); };
         cancel.addEventListener("click", () => end(null));
         box.addEventListener("cancel", () => end(null));
-        go.addEventListener("click", (event) => { if (event.isTrusted && event.detail !== 0 || document.activeElement === go) end(note.value); });
+        go.addEventListener("click", (event) => { if (event.isTrusted) end(note.value); });
         document.body.append(box);
         box.showModal();
         note.focus();
     });
 
+    const cards = new Map(); // the digest of each card that was shown whole: an approval names it
     const decide = async (id, kind) => {
+        if (document.querySelector("dialog[open]")) return;
+        const card = cards.get(id);
         const note = await ask(id, kind);
         if (note === null) return;
         try {
             const answer = await plainFetch(`./flows/${id}/${kind}`, {
                 method: "POST", headers: { "Content-Type": "application/json", "X-XSRFToken": xsrf() },
-                body: JSON.stringify({ note }),
+                body: JSON.stringify({ note, card }),
             });
             const told = await answer.json().catch(() => ({ message: `The console answered ${answer.status}.` }));
             toast(told.message, !answer.ok);
@@ -97,9 +106,11 @@
         const method = (init && init.method || "GET").toUpperCase();
         if (match && method === "POST") {
             await decide(match[1], match[2]);
-            return new Response("", { status: 204 }).clone();
+            return new Response(null, { status: 204 });
         }
         const answer = await plainFetch(resource, init);
+        const shown = content.exec(url.pathname);
+        if (shown && answer.headers.has("Douane-Card")) cards.set(shown[1], answer.headers.get("Douane-Card"));
         if (!answer.ok && method !== "GET") toast("This is closed here.", true);
         if (answer.status === 401) location.href = "/login";
         return answer;
@@ -185,8 +196,6 @@
             button.addEventListener("click", () => decide(flow.id, kind));
             line.append(button);
         }
-        const waits = document.createElement("span");
-        line.append(waits);
         detail.prepend(line);
     };
     window.addEventListener("DOMContentLoaded", () => { bar(); setInterval(buttons, 150); });

@@ -1,0 +1,77 @@
+"""One `douane up` and one chromium for each file; a tab for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from console.people import SHORT_S, Console, Tab
+from e2e.conftest import running_providers
+from support.policy import policy_folder
+from support.product import make_product
+from support.providers import Providers
+from support.tools import need
+
+__all__ = ["running_providers"]
+
+
+@pytest.fixture(scope="module")
+def console(running_providers: Providers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+    """A product with its console, for the tests of one file."""
+    folder = tmp_path_factory.mktemp("console")
+    policy = policy_folder(folder / "policy", wait="110s")
+    rules = yaml.safe_load((policy / "policy.yaml").read_text())
+    short = {"name": "short", "effect": "hold", "tools": ["stripe.refunds.create"], "reason": "in a hurry"}
+    rules["rules"].append(short | {"agents": ["hurried"], "expiry": f"{SHORT_S}s", "wait": "2s"})
+    (policy / "policy.yaml").write_text(yaml.safe_dump(rules, sort_keys=False))
+    product = make_product(running_providers, folder, command="up", policy=policy).start()
+    console = Console(product)
+    with console.connections:
+        yield console
+    product.kill()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=need("chromium"), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tab(console: Console, open_tab: Callable[..., Tab]) -> Tab:
+    """The list, as rita has it open."""
+    return open_tab()
+
+
+@pytest.fixture
+def open_tab(console: Console, chromium: Browser) -> Iterator[Callable[..., Tab]]:
+    """Tabs of reviewers in browsers of their own: `open_tab("paul", "/governance")`."""
+    contexts = []
+
+    def make(reviewer: str | None = "rita", path: str = "/") -> Tab:
+        context = chromium.new_context(viewport={"width": 1400, "height": 1400})
+        contexts.append(context)
+        if reviewer is not None:
+            cookies = console.logged_in(reviewer).cookies
+            context.add_cookies([{"name": name, "value": value, "url": console.url} for name, value in cookies.items()])
+        tab = Tab(context.new_page())
+        tab.page.goto(console.url + path)
+        if path == "/" and reviewer is not None:
+            expect(tab.page.locator(".douane-bar")).to_contain_text(reviewer)
+        return tab
+
+    yield make
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def folder_of(console: Console) -> Path:
+    """The product's private folder."""
+    return console.product.home / "private"
