@@ -54,7 +54,12 @@ policy_option = click.option(
 
 @click.group("policy")
 def policy() -> None:
-    """Check, test, explain and apply the policy."""
+    """Check, test, explain and apply the policy.
+
+    \b
+    Example:
+      douane policy check
+    """
 
 
 @policy.command()
@@ -62,7 +67,13 @@ def policy() -> None:
 @policy_option
 @home_option
 def check(directory: Path | None, policy_dir: Path | None, home: Path) -> None:
-    """Find every mistake in a policy folder: file:line: message → mend. Exit 2 if there is one."""
+    """Find every mistake in a policy folder: file:line: message → mend. Exit 2 if there is one.
+
+    \b
+    Examples:
+      douane policy check
+      douane policy check ./policy
+    """
     folder = directory or _folder(policy_dir, home)
     loaded, _, _ = _load(folder)
     cases = count_cases(folder)
@@ -74,7 +85,12 @@ def check(directory: Path | None, policy_dir: Path | None, home: Path) -> None:
 @policy_option
 @home_option
 def test(directory: Path | None, policy_dir: Path | None, home: Path) -> None:
-    """Run the cases of a policy folder against it. Exit 1 if one is not met."""
+    """Run the cases of a policy folder against it. Exit 1 if one is not met.
+
+    \b
+    Example:
+      douane policy test
+    """
     folder = directory or _folder(policy_dir, home)
     loaded, catalog, _ = _load(folder)
     failures = run_cases(loaded, catalog, folder)
@@ -107,7 +123,13 @@ def explain(
     home: Path,
     as_json: bool,
 ) -> None:
-    """Say what a call would come to under the policy on disk, and why. Nothing is sent."""
+    """Say what a call would come to under the policy on disk, and why. Nothing is sent.
+
+    \b
+    Examples:
+      douane policy explain DELETE https://api.github.com/repos/acme/site
+      douane policy explain POST https://api.stripe.com/v1/refunds --data amount=900 --agent shop
+    """
     folder = _folder(policy_dir, home)
     loaded, catalog, prices = _load(folder)
     who = dict(_split(label, "=", "--label NAME=VALUE") for label in labels)
@@ -144,6 +166,11 @@ def apply(by: str | None, dry_run: bool, home: Path, as_json: bool) -> None:
     """Put the policy on disk in force on the running node: check, run the cases, show what changes, switch, record.
 
     Exit 0: in force. Exit 1: a case failed, or no node runs. Exit 2: there are mistakes. Nothing changes then.
+
+    \b
+    Examples:
+      douane policy apply --dry-run
+      douane policy apply --by ada
     """
     client = ApiClient(Home(home.expanduser().absolute()).api_socket)
     try:
