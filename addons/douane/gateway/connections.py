@@ -52,6 +52,11 @@ class Connections:
             state = self._states[connection_id] = ConnectionState(loopback=False, poisoned="unannounced connection")
         return state
 
+    @property
+    def several_agents(self) -> bool:
+        """Whether there are connections of more than one agent."""
+        return len(self._per_agent) > 1
+
     def agent_of(self, connection_id: str) -> str | None:
         """The agent that a connection is counted for, if it is known."""
         state = self._states.get(connection_id)

@@ -23,11 +23,13 @@ from mitmproxy.utils import asyncio_utils
 from douane.gateway import refusals
 from douane.gateway.connections import Connections
 from douane.gateway.gate import DEADLINE, HOOK_S, open_call
-from douane.gateway.internals.http1 import FAILED_CLIENTS, NextTurn, NextTurnCame
+from douane.gateway.internals.http1 import FAILED_CLIENTS, RUN_NOW, NextTurn, NextTurnCame
 from douane.gateway.internals.turns import LARGE_BYTES, Turns
 from douane.gateway.protocols import ClosedLayer
 
 logger = logging.getLogger(__name__)
+
+READ_BYTES = 256 * 1024
 
 type HookFunction = Callable[[Any], Any]
 
@@ -106,6 +108,17 @@ class Deadlines:
         self._timer = loop.call_later(self.EVERY_S, self._look, loop) if self._running else None
 
 
+class WideReader:
+    """Reads whatever has arrived."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+
+    async def read(self, _: int) -> bytes:
+        """The next bytes; none at the end."""
+        return await self._reader.read(READ_BYTES)
+
+
 class GovernedConnection(server.LiveConnectionHandler):
     """One client connection, its hooks dispatched fail-closed."""
 
@@ -126,14 +139,19 @@ class GovernedConnection(server.LiveConnectionHandler):
         self._connections = connections
         self._deadlines = deadlines
         self._turns = turns
+        setattr(self.client, RUN_NOW, self._run_now)
+
+    async def handle_connection(self, connection: connection.Connection) -> None:
+        """Read a connection to its end in large pieces: each costs a way through all layers."""
+        io = self.transports[connection]
+        if isinstance(io.reader, asyncio.StreamReader):
+            io.reader = WideReader(io.reader)  # type: ignore[assignment]
+        await super().handle_connection(connection)
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
         """Run a hook's functions; whatever goes wrong fails closed and never reaches mitmproxy."""
         entry = self._table.get(hook.name)
-        if entry is None:
-            return
-        if not entry.has_async:
-            self._run_now(hook, entry)
+        if entry is None or self._run_now(hook):
             return
         data = getattr(hook, entry.field)
         with self.timeout_watchdog.disarm():
@@ -151,13 +169,20 @@ class GovernedConnection(server.LiveConnectionHandler):
                     # all the same, since its transport is gone.
                     task.uncancel()
 
-    def _run_now(self, hook: commands.StartHook, entry: Entry) -> None:
+    def _run_now(self, hook: commands.StartHook) -> bool:
+        """Run a hook without a coroutine function; False for any other."""
+        entry = self._table.get(hook.name)
+        if entry is None:
+            return True
+        if entry.has_async:
+            return False
         data = getattr(hook, entry.field)
         try:
             for function, _ in entry.functions:
                 function(data)
         except (Exception, asyncio.CancelledError, SystemExit) as error:  # noqa: BLE001 - whatever it is, it fails closed
             self._fail_closed(hook.name, data, error)
+        return True
 
     async def server_event(self, event: events.Event) -> None:
         """Feed one event to the layers and carry out what they command.
@@ -166,9 +191,8 @@ class GovernedConnection(server.LiveConnectionHandler):
         a task for each. And what is written to one transport goes out in one piece. A crash of a layer ends the
         connection, which would hang open otherwise. Large pieces take turns with the agent's other connections.
         """
-        if isinstance(event, NextTurnCame) or (
-            isinstance(event, events.DataReceived) and len(event.data) > LARGE_BYTES
-        ):
+        is_large = isinstance(event, events.DataReceived) and len(event.data) > LARGE_BYTES
+        if (is_large or isinstance(event, NextTurnCame)) and self._connections.several_agents:
             await self._turns.take(self._connections.agent_of(self.client.id) or self.client.id)
         async with self._server_event_lock:  # no await beyond this point
             self.timeout_watchdog.register_activity()
@@ -178,17 +202,15 @@ class GovernedConnection(server.LiveConnectionHandler):
                 while waiting:
                     for command in self.layer.handle_event(waiting.popleft()):
                         if isinstance(command, commands.StartHook):
-                            entry = self._table.get(command.name)
-                            if entry is not None and entry.has_async:
+                            if not self._run_now(command):
                                 asyncio_utils.create_task(self.hook_task(command), name=command.name, keep_ref=True)
-                                continue
-                            if entry is not None:
-                                self._run_now(command, entry)
-                            if command.blocking:
+                            elif command.blocking:
                                 waiting.append(events.HookCompleted(command))
                         elif isinstance(command, commands.SendData):
                             if command.connection in self.transports:
                                 out.setdefault(command.connection, []).append(command.data)
+                        elif isinstance(command, commands.Log):
+                            self.log(command.message, command.level)
                         else:
                             self._write(out)
                             self._carry_out(command)
@@ -215,8 +237,6 @@ class GovernedConnection(server.LiveConnectionHandler):
         elif isinstance(command, NextTurn):
             turn = self.server_event(NextTurnCame(command))
             asyncio_utils.create_task(turn, name="next turn", keep_ref=True)
-        elif isinstance(command, commands.Log):
-            self.log(command.message, command.level)
         elif isinstance(command, commands.ConnectionCommand):
             if command.connection in self.transports:
                 half_close = isinstance(command, commands.CloseTcpConnection) and command.half_close

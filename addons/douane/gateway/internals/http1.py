@@ -32,6 +32,9 @@ MOST_HEADER_FIELDS = 100
 MOST_BODY_BYTES = 64 * 1024 * 1024
 PIECE_BYTES = 256 * 1024
 
+RUN_NOW = "run_now"
+"""Attribute of a client: runs a hook that needs no waiting; False for one that does."""
+
 FAILED_CLIENTS: weakref.WeakSet[connection.Client] = weakref.WeakSet()
 """Clients on whose connection a hook failed."""
 
@@ -91,6 +94,20 @@ class LimitedHttp1Server(_http1.Http1Server):
 
 class GovernedStream(http_layer.HttpStream):
     """Bounds request bodies, one by one and all together; response bodies go through the tap and have no bound."""
+
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Run what needs no waiting here: a hook would travel through all layers to the connection and back."""
+        run_now = getattr(self.context.client, RUN_NOW, None)
+        steps = super()._handle_event(event)
+        reply = None
+        with contextlib.suppress(StopIteration):
+            while True:
+                command = steps.send(reply)
+                reply = None
+                if isinstance(command, commands.StartHook) and run_now is not None and run_now(command):
+                    continue
+                if not isinstance(command, commands.Log):
+                    reply = yield command
 
     def state_wait_for_request_headers(self, event: RequestHeaders) -> layer.CommandGenerator[None]:
         """Keep the scheme that the request line named: mitmproxy overwrites it with the connection's."""
