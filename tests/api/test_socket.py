@@ -17,24 +17,26 @@ from support.product import Product
 from support.stand_in import PATIENCE_S
 
 
-def test_only_its_owner_opens_it(product: Product) -> None:
-    sock = product.home / "private" / "api.sock"
+def only_its_owner_opens(sock: Path) -> None:
     assert stat.S_ISSOCK(sock.stat().st_mode)
     assert stat.S_IMODE(sock.stat().st_mode) == 0o600
     assert stat.S_IMODE(sock.parent.stat().st_mode) == 0o700
     assert sock.stat().st_uid == os.geteuid()
 
 
-def test_a_socket_that_a_killed_node_left_is_replaced(new_product: Callable[..., Product]) -> None:
+def test_only_its_owner_opens_the_socket_and_one_that_a_killed_node_left_is_replaced(
+    new_product: Callable[..., Product],
+) -> None:
     product = new_product().start()
     sock = product.home / "private" / "api.sock"
+    only_its_owner_opens(sock)
     product.kill()
     assert sock.exists()
     with pytest.raises(NodeNotRunning):
         ApiClient(sock).request("GET", path("health"))
     product.start()
     assert product.api("GET", "/v1/health").body["ready"]
-    assert stat.S_IMODE(sock.stat().st_mode) == 0o600
+    only_its_owner_opens(sock)
     assert product.stop() == 0
     assert not sock.exists()
 

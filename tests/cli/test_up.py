@@ -140,6 +140,18 @@ def test_a_console_killed_is_replaced_and_the_node_stays(up: Product) -> None:
     assert console(up, "/login") == 200
 
 
+def test_children_end_with_a_supervisor_that_is_killed_and_the_next_one_starts(up: Product) -> None:
+    children = [psutil.Process(pid) for pid in up.pids()[1:]]
+    assert len(children) == 2
+    assert up.process is not None
+    up.process.kill()
+    up.process.wait(30)
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert alive == []
+    up.start()
+    assert probe(up).status == 200
+
+
 def test_a_second_one_on_the_same_home_is_one_clear_line(up: Product) -> None:
     second = Product(home=up.home, command="up").start(ready=False)
     try:
@@ -198,19 +210,6 @@ def test_it_drains_and_stops_cleanly(
 def listens(address: tuple[str, int]) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(address) == 0
-
-
-def test_children_end_with_a_supervisor_that_is_killed(new_product: Callable[..., Product]) -> None:
-    product = new_product(command="up").start()
-    children = [psutil.Process(pid) for pid in product.pids()[1:]]
-    assert len(children) == 2
-    assert product.process is not None
-    product.process.kill()
-    product.process.wait(30)
-    _, alive = psutil.wait_procs(children, timeout=30)
-    assert alive == []
-    product.start()
-    assert product.stop() == 0
 
 
 # what keeps it from starting: one clear line, the right exit code, and nothing left behind

@@ -63,19 +63,27 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run a command; every error is one clear message and an exit code."""
-    from douane.api.client import ApiError, NodeNotRunning  # commands load what they need
-    from douane.core.mask import printable
-    from douane.edge.home import HomeError
-    from douane.edge.start import CannotStart
-    from douane.store.interface import StoreError
-
     try:
         return cli.main(args=arguments, standalone_mode=True)
-    except (ApiError, NodeNotRunning, HomeError, CannotStart, StoreError, TimeoutError) as error:
+    except Exception as error:
+        if not isinstance(error, _told_in_a_line()):
+            raise
+        from douane.core.mask import printable
+
         click.echo("douane: " + "\n".join(map(printable, str(error).splitlines())), err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _told_in_a_line() -> tuple[type[Exception], ...]:
+    """Errors whose message is for the user; loaded once there is one, for the sake of all commands that go well."""
+    from douane.api.client import ApiError, NodeNotRunning
+    from douane.edge.home import HomeError
+    from douane.edge.start import CannotStart
+    from douane.store.interface import StoreError
+
+    return ApiError, NodeNotRunning, HomeError, CannotStart, StoreError, TimeoutError
 
 
 if __name__ == "__main__":
