@@ -1,6 +1,6 @@
 """kill -9 and power loss at random points: nothing that was acknowledged is lost, nothing stays open, the chain holds.
 
-`DOUANE_CRASH_ROUNDS=50` runs the long form.
+`DOUANE_LONG=1` runs the 50 rounds of kills and 20 of power loss that a release is held to.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from support.register import ROOT, Place, records, script
 
 pytestmark = pytest.mark.faults
 
-ROUNDS = int(os.environ.get("DOUANE_CRASH_ROUNDS", "4"))
+LONG = bool(os.environ.get("DOUANE_LONG"))
+KILLS = 50 if LONG else 4
+POWER_CUTS = 20 if LONG else 4
 LOAD = ROOT / "tests" / "support" / "store_load.py"
 SHIM = ROOT / "tests" / "support" / "power_loss.c"
 chance = random.Random(20_261_123)
@@ -96,12 +98,12 @@ async def assert_whole(place: Place, told: Told) -> None:
     assert script("verify_audit").main([str(place.bundle()), "--key", place.key(), "--quiet"]) == 0
 
 
-@pytest.mark.timeout(60 + 15 * ROUNDS)
+@pytest.mark.timeout(60 + 15 * KILLS)
 async def test_kill_9_loses_nothing(tmp_path: Path) -> None:
     place, told = Place(tmp_path), Told()
-    for number in range(ROUNDS):
+    for number in range(KILLS):
         run_and_kill(place, number, told)
-    assert len(told.intents) > 20 * ROUNDS
+    assert len(told.intents) > 20 * KILLS
     await assert_whole(place, told)
 
 
@@ -132,13 +134,13 @@ def lose_power(place: Place, number: int, told: Told, shim: Path, *mode: str) ->
     return int(written - synced)
 
 
-@pytest.mark.timeout(60 + 15 * ROUNDS)
+@pytest.mark.timeout(60 + 15 * POWER_CUTS)
 async def test_power_loss_loses_nothing(tmp_path: Path, shim: Path) -> None:
     place, told = Place(tmp_path), Told()
-    for number in range(ROUNDS):
+    for number in range(POWER_CUTS):
         lose_power(place, number, told, shim)
         await assert_whole(place, told)
-    assert len(told.intents) > 20 * ROUNDS
+    assert len(told.intents) > 20 * POWER_CUTS
 
 
 @pytest.mark.timeout(120)

@@ -317,12 +317,13 @@ class Product:
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
+        lines = self.lines
         for line in process.stdout:
             with self._changed:
-                self.lines.append(line.rstrip("\n"))
+                lines.append(line.rstrip("\n"))
                 self._changed.notify_all()
         with self._changed:
-            self._ended = True
+            self._ended = self._ended or process is self.process
             self._changed.notify_all()
         process.stdout.close()
 
