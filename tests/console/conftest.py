@@ -1,4 +1,4 @@
-"""One `douane up` and one chromium for each file; a tab for each test."""
+"""One `douane up` and one chromium for the folder; a tab for each test."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from support.tools import need
 __all__ = ["running_providers"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def console(running_providers: Providers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
-    """A product with its console, for the tests of one file."""
+    """A product with its console, for the tests of this folder."""
     folder = tmp_path_factory.mktemp("console")
-    policy = policy_folder(folder / "policy", wait="110s")
+    policy = policy_folder(folder / "policy", wait="10m")
     rules = yaml.safe_load((policy / "policy.yaml").read_text())
     short = {"name": "short", "effect": "hold", "tools": ["stripe.refunds.create"], "reason": "in a hurry"}
     rules["rules"].append(short | {"agents": ["hurried"], "expiry": f"{SHORT_S}s", "wait": "2s"})
@@ -35,7 +35,7 @@ def console(running_providers: Providers, tmp_path_factory: pytest.TempPathFacto
     product.kill()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=need("chromium"), args=["--no-sandbox"])
@@ -55,7 +55,7 @@ def open_tab(console: Console, chromium: Browser) -> Iterator[Callable[..., Tab]
     contexts = []
 
     def make(reviewer: str | None = "rita", path: str = "/") -> Tab:
-        context = chromium.new_context(viewport={"width": 1400, "height": 1400})
+        context = chromium.new_context(viewport={"width": 1400, "height": 2400})
         contexts.append(context)
         if reviewer is not None:
             cookies = console.logged_in(reviewer).cookies

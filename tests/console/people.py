@@ -27,7 +27,7 @@ class Console:
 
     product: Product
     connections: ExitStack = field(default_factory=ExitStack)
-    """All that is open, until the file's tests are over."""
+    """All that is open, until the tests are over."""
 
     @property
     def host(self) -> str:
@@ -68,7 +68,7 @@ class Console:
         return product.agents[name]
 
     def send(self, agent: str, method: str, host: str, target: str, body: bytes = b"", *fields: str) -> Wire:
-        """A call; its connection stays open until the file's tests are over."""
+        """A call; its connection stays open until the tests are over."""
         wire = self.connections.enter_context(
             Wire.tunnel(self.agent(agent), self.product.proxy_address, host, timeout=60)
         )
@@ -79,6 +79,12 @@ class Console:
         """A refund by that agent, whose client waits; the review."""
         body = urlencode({"charge": "ch_1", "amount": "250", **(arguments or {})}).encode()
         self.send(agent, "POST", "api.stripe.com", "/v1/refunds", body, FORM)
+        return self.product.wait_review(agent=agent)
+
+    def delete(self, agent: str, repository: str = "acme/docs", body: object = None) -> dict[str, Any]:
+        """The deletion of a repository, its name in the path as it stands here; the review."""
+        data = b"" if body is None else json.dumps(body).encode()
+        self.send(agent, "DELETE", "api.github.com", f"/repos/{repository}", data, "Content-Type: application/json")
         return self.product.wait_review(agent=agent)
 
     def review(self, review_id: str) -> dict[str, Any]:

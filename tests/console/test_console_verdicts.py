@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from console.people import SHORT_S, Console, Visitor
+from console.people import Console, Visitor
 from support.product import eventually
 from support.providers import Providers
 
@@ -108,21 +108,6 @@ def test_a_second_verdict_is_refused_and_changes_nothing(console: Console) -> No
         assert re.search(r"Nothing was decided: the review is (approved|dispatching|executed) already", message(answer))
     (verdict,) = verdicts(console, review)
     assert verdict["reviewer"] == "rita"
-
-
-def test_an_expired_review_cannot_be_approved(console: Console, running_providers: Providers) -> None:
-    review = console.refund("hurried")
-    visitor = console.logged_in()
-    card = opened(visitor, review)
-    sent = len(running_providers.stand_in.seen())
-    eventually(lambda: console.state(review) == "expired", "the end of its time", SHORT_S * 5)
-    answer = visitor.approve(review, card)
-    assert (answer.status_code, message(answer)) == (
-        409,
-        "Nothing was decided: the review is expired already; nothing was changed",
-    )
-    eventually(lambda: " · expired · " in visitor.row(review), "the end in the list")
-    assert len(running_providers.stand_in.seen()) == sent
 
 
 def test_a_review_that_is_not_there(console: Console) -> None:

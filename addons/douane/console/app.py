@@ -332,7 +332,7 @@ class Card(_Handler):
             self.set_header(CARD, opened(self.session, review))
         self.send_json(
             {
-                "text": text if whole else "\n".join(shown[:asked]) + "\n",
+                "text": text if whole else "\n".join(shown[:asked]),
                 "view_name": "Governance",
                 "syntax_highlight": "none",
                 "description": "",

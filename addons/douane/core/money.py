@@ -5,15 +5,16 @@ from __future__ import annotations
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 
 NANO_PER_USD = 1_000_000_000
+MOST_USD = 10**15
 
 
 def nano_from_usd_ceiling(amount_usd: Decimal | str | int) -> int:
-    """Nano-dollars of an amount in dollars, rounded up; `ValueError` unless finite and not negative."""
+    """Nano-dollars of an amount in dollars, rounded up; `ValueError` unless from 0 to `MOST_USD`."""
     try:
         value = Decimal(amount_usd)
     except InvalidOperation as error:
         raise ValueError(f"not an amount of money: {amount_usd!r}") from error
-    if not value.is_finite() or value < 0:
+    if not value.is_finite() or not 0 <= value <= MOST_USD:
         raise ValueError(f"not an amount of money: {amount_usd!r}")
     return int((value * NANO_PER_USD).to_integral_value(rounding=ROUND_CEILING))
 
