@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import yaml
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ViewportSize, expect, sync_playwright
 
 from console.people import SHORT_S, Console, Tab
 from e2e.conftest import running_providers
@@ -17,6 +18,9 @@ from support.providers import Providers
 from support.tools import need
 
 __all__ = ["running_providers"]
+
+VIEWPORT: ViewportSize = {"width": 1400, "height": 2400}
+"""High enough for every row, since mitmweb draws only those in view."""
 
 
 @pytest.fixture(scope="package")
@@ -43,6 +47,23 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="package")
+def contexts(console: Console, chromium: Browser) -> Iterator[Callable[[str], BrowserContext]]:
+    """A reviewer's browser, logged in once."""
+    made: dict[str, BrowserContext] = {}
+
+    def of(reviewer: str) -> BrowserContext:
+        if reviewer not in made:
+            made[reviewer] = chromium.new_context(viewport=VIEWPORT)
+            cookies = console.logged_in(reviewer).cookies
+            made[reviewer].add_cookies([{"name": n, "value": v, "url": console.url} for n, v in cookies.items()])
+        return made[reviewer]
+
+    yield of
+    for context in made.values():
+        context.close()
+
+
 @pytest.fixture
 def tab(console: Console, open_tab: Callable[..., Tab]) -> Tab:
     """The list, as rita has it open."""
@@ -50,25 +71,26 @@ def tab(console: Console, open_tab: Callable[..., Tab]) -> Tab:
 
 
 @pytest.fixture
-def open_tab(console: Console, chromium: Browser) -> Iterator[Callable[..., Tab]]:
-    """Tabs of reviewers in browsers of their own: `open_tab("paul", "/governance")`."""
-    contexts = []
+def open_tab(
+    console: Console, chromium: Browser, contexts: Callable[[str], BrowserContext]
+) -> Iterator[Callable[..., Tab]]:
+    """Tabs of reviewers, or of a stranger's new browser: `open_tab("paul", "/governance")`, `open_tab(None)`."""
+    with ExitStack() as opened:
 
-    def make(reviewer: str | None = "rita", path: str = "/") -> Tab:
-        context = chromium.new_context(viewport={"width": 1400, "height": 2400})
-        contexts.append(context)
-        if reviewer is not None:
-            cookies = console.logged_in(reviewer).cookies
-            context.add_cookies([{"name": name, "value": value, "url": console.url} for name, value in cookies.items()])
-        tab = Tab(context.new_page())
-        tab.page.goto(console.url + path)
-        if path == "/" and reviewer is not None:
-            expect(tab.page.locator(".douane-bar")).to_contain_text(reviewer)
-        return tab
+        def make(reviewer: str | None = "rita", path: str = "/") -> Tab:
+            if reviewer is None:
+                context = chromium.new_context(viewport=VIEWPORT)
+                opened.callback(context.close)
+            else:
+                context = contexts(reviewer)
+            tab = Tab(context.new_page())
+            opened.callback(tab.page.close)
+            tab.page.goto(console.url + path)
+            if path == "/" and reviewer is not None:
+                expect(tab.page.locator(".douane-bar")).to_contain_text(reviewer)
+            return tab
 
-    yield make
-    for context in contexts:
-        context.close()
+        yield make
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from support.product import Agent, Product, eventually
 from support.wire import Wire, request
 
 FORM = "Content-Type: application/x-www-form-urlencoded"
-SHORT_S = 6
+SHORT_S = 5
 """How long reviews of the agent `hurried` stay open."""
 
 
