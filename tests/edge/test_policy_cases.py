@@ -19,6 +19,7 @@ from douane.edge.policy import (
     policy_from_text,
     run_cases,
 )
+from douane.edge.rules import RulesInvalid, load_rules
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_a_broken_file_of_cases_fails(tmp_path: Path, shipped: LoadedPolicy, cat
     assert run_cases(shipped, catalog, tmp_path)
 
 
-def test_a_tool_that_the_catalog_does_not_know(tmp_path: Path, catalog: Catalog) -> None:
+def test_a_tool_that_the_catalog_does_not_know(catalog: Catalog) -> None:
     found = loaded(
         '{"name": "free", "effect": "allow", "tools": ["github.repos.delet"]}',
         '{"name": "strict", "effect": "deny", "tools": ["github.repos.delte", "nobody.*", "github.repos.*"]}',
@@ -93,7 +94,17 @@ def test_a_tool_that_the_catalog_does_not_know(tmp_path: Path, catalog: Catalog)
         ("the catalog has no tool `GitHub.repos.get`", "Did you mean `github.repos.get`?"),
     ]
     assert [problem.message.rpartition(" ")[2] for problem in warnings] == ["`github.repos.delte`", "`nobody.*`"]
-    assert len(run_cases(found, catalog, tmp_path)) == 2, "an allow of nothing takes no force"
+
+
+def test_all_mistakes_of_a_folder_are_told_at_once(tmp_path: Path) -> None:
+    """An `allow` of a tool that is not there takes no force, however it is loaded."""
+    rule = {"name": "free", "effect": "allow", "tools": ["github.repos.delet"]}
+    (tmp_path / "policy.yaml").write_text(json.dumps({"version": 1, "rules": [rule]}, indent=1))
+    (tmp_path / "prices").mkdir()
+    (tmp_path / "prices" / "own.yaml").write_text("- provider: openai\n  modle: x\n")
+    with pytest.raises(RulesInvalid) as raised:
+        load_rules(tmp_path)
+    assert {Path(problem.file).name for problem in raised.value.problems} == {"policy.yaml", "own.yaml"}
 
 
 def test_a_change_is_told_before_it_takes_force(catalog: Catalog) -> None:

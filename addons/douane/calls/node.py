@@ -24,14 +24,14 @@ from douane.calls.waiting import BudgetQueue, Verdicts
 from douane.core.decision import Budget, Principal
 from douane.core.refusal import ReasonCode, Refusal
 from douane.core.review import ReviewState
-from douane.edge.catalog import CatalogInvalid, load_catalog
+from douane.edge import rules as edge_rules
 from douane.edge.config import NodeConfig
 from douane.edge.destinations import Destinations
 from douane.edge.keys import load_or_create_keys
 from douane.edge.log import log_call
-from douane.edge.policy import CaseFailure, LoadedPolicy, PolicyInvalid, Problem, difference, load_policy, run_cases
+from douane.edge.policy import CaseFailure, LoadedPolicy, Problem, difference, run_cases
 from douane.edge.policy.bundle import lay_out
-from douane.edge.prices import PricesInvalid, load_prices
+from douane.edge.rules import RulesInvalid
 from douane.edge.secrets import key_hash, new_key, secret_hash, secret_matches
 from douane.store.interface import AgentRow, Result, Review, Store, StoreError
 from douane.store.sqlite import SqliteStore
@@ -54,9 +54,9 @@ class NodeError(Exception):
 class PolicyRefused(NodeError):
     """The policy, catalog overlay or price overlay has mistakes; all of them are in `problems`."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems), exit_code=2)
-        self.problems = tuple(problems)
+    def __init__(self, invalid: RulesInvalid) -> None:
+        super().__init__(str(invalid), exit_code=2)
+        self.problems = invalid.problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +72,12 @@ class PolicyChange:
 
 def load_rules(directory: Path) -> tuple[LoadedPolicy, RuleSet]:
     """Policy, catalog and prices of a policy folder; raises `PolicyRefused` with all mistakes."""
-    problems: list[Problem] = []
-    loaded = catalog = prices = None
     try:
-        loaded = load_policy(directory)
-    except PolicyInvalid as invalid:
-        problems += invalid.problems
-    try:
-        catalog = load_catalog(directory / "catalog")
-    except CatalogInvalid as invalid:
-        problems += invalid.problems
-    try:
-        prices = load_prices(directory)
-    except PricesInvalid as invalid:
-        problems += invalid.problems
-    if problems or loaded is None or catalog is None or prices is None:
-        raise PolicyRefused(problems)
-    digest = blake3.blake3(f"{loaded.digest}\n{catalog.digest}\n{prices.digest}".encode()).hexdigest()
-    return loaded, RuleSet(loaded.policy, catalog, prices, digest)
+        rules = edge_rules.load_rules(directory)
+    except RulesInvalid as invalid:
+        raise PolicyRefused(invalid) from None
+    digest = blake3.blake3(f"{rules.loaded.digest}\n{rules.catalog.digest}\n{rules.prices.digest}".encode()).hexdigest()
+    return rules.loaded, RuleSet(rules.loaded.policy, rules.catalog, rules.prices, digest)
 
 
 class Node:

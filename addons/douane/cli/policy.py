@@ -26,20 +26,15 @@ from douane.core.money import usd_from_nano
 from douane.core.pricing import Plan, PriceBook
 from douane.core.refusal import ReasonCode, RequestAmbiguous
 from douane.core.request import RawRequest
-from douane.edge.catalog import CatalogInvalid, load_catalog
 from douane.edge.home import Home, shipped_policy_dir
 from douane.edge.policy import (
     LoadedPolicy,
-    PolicyInvalid,
-    Problem,
-    check_names,
     count_cases,
     facts_of,
-    load_policy,
     raw_request_of,
     run_cases,
 )
-from douane.edge.prices import PricesInvalid, load_prices
+from douane.edge.rules import RulesInvalid, load_rules
 
 EXIT_FAILED = 1
 EXIT_MISTAKES = 2
@@ -200,29 +195,14 @@ def _folder(policy_dir: Path | None, home: Path) -> Path:
 
 def _load(folder: Path) -> tuple[LoadedPolicy, Catalog, PriceBook]:
     """Policy, catalog and prices of a folder; prints every mistake of all three and exits."""
-    problems: list[Problem] = []
-    loaded = catalog = prices = None
     try:
-        loaded = load_policy(folder)
-    except PolicyInvalid as invalid:
-        problems += invalid.problems
-    try:
-        catalog = load_catalog(folder / "catalog")
-    except CatalogInvalid as invalid:
-        problems += invalid.problems
-    try:
-        prices = load_prices(folder)
-    except PricesInvalid as invalid:
-        problems += invalid.problems
-    if loaded is not None and catalog is not None:
-        mistakes, warnings = check_names(loaded, catalog)
-        problems += mistakes
-        _print_all(f"{warning} (a warning)" for warning in warnings)
-    if problems or loaded is None or catalog is None or prices is None:
-        _print_all(problems)
-        click.echo(f"{len(problems)} mistakes; the policy takes no force.", err=True)
+        rules = load_rules(folder)
+    except RulesInvalid as invalid:
+        _print_all(invalid.problems)
+        click.echo(f"{len(invalid.problems)} mistakes; the policy takes no force.", err=True)
         sys.exit(EXIT_MISTAKES)
-    return loaded, catalog, prices
+    _print_all(f"{warning} (a warning)" for warning in rules.warnings)
+    return rules.loaded, rules.catalog, rules.prices
 
 
 def _print_all(lines: Iterable[object]) -> None:
