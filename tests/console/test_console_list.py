@@ -283,6 +283,25 @@ def test_a_session_that_ended_is_told(console: Console, open_tab: Callable[..., 
     assert console.state(review) == "pending"
 
 
+def test_a_verdict_that_the_node_did_not_answer_is_told_as_unknown(console: Console, tab: Tab) -> None:
+    """Never as not done: a node that hangs may still act."""
+    review = console.refund("hanging")
+    tab.open("hanging")
+    tab.press("Reject")
+    node, client = console.child("proxy"), console.child("console")
+    node.suspend()
+    open_before = len(client.net_connections("unix"))
+    tab.confirm()
+    eventually(lambda: len(client.net_connections("unix")) > open_before, "the question to the node")
+    node.kill()
+    expect(tab.toast).to_contain_text("The outcome is UNKNOWN: look at the review's state again.")
+    eventually(lambda: console.logged_in().get("/state").json()["node_answers"], "the node's return")
+    expect(tab.row("hanging")).to_contain_text(" · pending · ")
+    assert console.state(review) == "pending"
+    again = console.logged_in().ask("POST", f"/flows/{review['review_id']}/kill", {})
+    assert again.json() == {"message": "The review is rejected."}
+
+
 # what goes away comes back
 
 

@@ -121,7 +121,7 @@ def to_flow(review: dict[str, Any]) -> http.HTTPFlow:
 def paint(flow: http.HTTPFlow, review: dict[str, Any]) -> None:
     """Put a review's state on its flow. The content carries the state: the UI reads a view anew when it changes."""
     flow.request.method = str(review["method"])
-    flow.request.data.host = str(review["host"])  # set past the property, which would decode punycode to look-alikes
+    flow.request.data.host = str(review["host"])  # not by `make`, which would decode punycode to look-alikes
     flow.request.data.path = b"/"
     flow.request.headers.clear()
     flow.request.data.content = json.dumps(
