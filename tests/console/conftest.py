@@ -41,6 +41,7 @@ def console(running_providers: Providers, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
+    expect.set_options(timeout=20_000)  # a node that is replaced takes its time on a busy machine
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=need("chromium"), args=["--no-sandbox"])
         yield browser

@@ -102,8 +102,8 @@ def test_a_second_verdict_is_refused_and_changes_nothing(console: Console) -> No
     card = opened(rita, review)
     opened(paul, review)
     eventually(lambda: rita.approve(review, card).status_code == 200, "the approval")
-    for verdict in ("resume", "kill"):
-        answer = paul.ask("POST", f"/flows/{review['review_id']}/{verdict}", {"card": card})
+    for action in ("resume", "kill"):
+        answer = paul.ask("POST", f"/flows/{review['review_id']}/{action}", {"card": card})
         assert answer.status_code == 409
         assert re.search(r"Nothing was decided: the review is (approved|dispatching|executed) already", message(answer))
     (verdict,) = verdicts(console, review)
