@@ -292,6 +292,7 @@ def test_targets_for_people(target: bytes, shown: str) -> None:
         ("abc\u202etxt.exe", "abc\\u{202e}txt.exe"),
         ("a\u200bb\u00a0c\u2028d", "a\\u{200b}b\\u{a0}c\\u{2028}d"),
         ("\ud800", "\\u{d800}"),
+        ("a\u3164b\u115fc\uffa0d\u2800e\u034ff", "a\\u{3164}b\\u{115f}c\\u{ffa0}d\\u{2800}e\\u{34f}f"),
     ],
 )
 def test_what_could_forge_a_card_is_escaped(text: str, shown: str) -> None:

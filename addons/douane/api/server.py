@@ -59,11 +59,7 @@ def _agent_name(value: Any) -> Any:
 def _cap_nano(value: Any) -> Any:
     if not isinstance(value, str):
         raise ValueError('dollars as a string, such as "12.50"')  # noqa: TRY004 - pydantic collects these
-    try:
-        cap_nano = nano_from_usd_ceiling(value)
-    except ArithmeticError:
-        cap_nano = MOST_CAP_NANO + 1
-    if cap_nano > MOST_CAP_NANO:
+    if (cap_nano := nano_from_usd_ceiling(value)) > MOST_CAP_NANO:
         raise ValueError(f"a cap is at most {format_usd(MOST_CAP_NANO)}")
     return cap_nano
 

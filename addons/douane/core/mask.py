@@ -294,6 +294,8 @@ def _mask_encoded(text: str) -> str:
 
 
 _ODD = frozenset({"Zl", "Zp", "Cc", "Cf", "Cs", "Co", "Cn"})
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Letters and marks that show nothing."""
 
 
 def printable(text: str) -> str:
@@ -301,5 +303,8 @@ def printable(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(
-        f"\\u{{{ord(ch):x}}}" if unicodedata.category(ch) in _ODD or (ch.isspace() and ch != " ") else ch for ch in text
+        f"\\u{{{ord(ch):x}}}"
+        if ch in _BLANK or unicodedata.category(ch) in _ODD or (ch.isspace() and ch != " ")
+        else ch
+        for ch in text
     )
