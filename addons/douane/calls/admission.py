@@ -178,7 +178,6 @@ class Admission:
             call_id=call.call_id,
             agent=principal.name,
             request=inspection.forward,
-            digest=inspection.digest,
             classification=classification,
             effect=decision.effect.value,
             rule=decision.rule,

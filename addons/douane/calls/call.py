@@ -70,7 +70,6 @@ class Passage:
     agent: str
     request: RawRequest
     """What may go: any rewriting is done."""
-    digest: str
     classification: Classification
     effect: str
     rule: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import weakref
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pickle import UnpicklingError
 from typing import Any
 
@@ -30,6 +30,10 @@ INLINE_VALUES = 8_000
 MOST_ARGUMENTS = 50_000
 """Values of all arguments: far above any real call, far below what would stall the loop."""
 PATIENCE_S = 20.0
+
+
+_DECIDES_ENCODING = frozenset({b"accept-encoding"})
+_DECIDES_LENGTH = frozenset({b"accept-encoding", b"content-length", b"content-encoding", b"transfer-encoding"})
 
 
 class TooLargeToInspect(Exception):
@@ -75,14 +79,13 @@ def _metered(raw: RawRequest, request: CanonicalRequest, plan: Plan) -> RawReque
     """The request as it is sent where the response is to be read: plain encoding, and the plan's body."""
     if is_signed(request):
         return raw
-    headers = [(name, value) for name, value in raw.headers if name.lower() != b"accept-encoding"]
+    body = raw.body if plan.body is None else plan.body
+    changed = _DECIDES_ENCODING if plan.body is None else _DECIDES_LENGTH
+    headers = [(name, value) for name, value in raw.headers if name.lower() not in changed]
     headers.append((b"Accept-Encoding", b"identity"))
-    if plan.body is None:
-        return replace(raw, headers=tuple(headers))
-    changed = {b"content-length", b"content-encoding", b"transfer-encoding"}
-    headers = [(name, value) for name, value in headers if name.lower() not in changed]
-    headers.append((b"Content-Length", b"%d" % len(plan.body)))
-    return replace(raw, headers=tuple(headers), body=plan.body)
+    if plan.body is not None:
+        headers.append((b"Content-Length", b"%d" % len(body)))
+    return RawRequest(raw.scheme, raw.host, raw.port, raw.method, raw.target, tuple(headers), body)
 
 
 def is_small(raw: RawRequest) -> bool:

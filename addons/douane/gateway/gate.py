@@ -14,7 +14,7 @@ from douane.calls.call import Call, OpenCall
 from douane.calls.node import Node
 from douane.core.identity import canonical_host, one_destination
 from douane.core.refusal import ReasonCode, Refusal, RequestAmbiguous
-from douane.core.request import RawRequest, request_digest
+from douane.core.request import RawRequest
 from douane.gateway import refusals
 from douane.gateway.authenticate import AGENT_UNKNOWN, Authenticate
 from douane.gateway.connections import Connections, ConnectionState
@@ -171,7 +171,7 @@ class Interlock:
         if flow.response is not None:
             return
         call = open_call(flow)
-        if call is None or call.finished or request_digest(sent_request(flow, call)) != call.passage.digest:
+        if call is None or call.finished or sent_request(flow, call) != call.passage.request:
             if call is not None:
                 call.finish(complete=False, error="the request changed after its decision")
             flow.response = refusals.response(refusals.FAILED_INSIDE, flow.id, None)
@@ -191,7 +191,7 @@ class Interlock:
 
 def _same(address: tuple[str, int], destination: tuple[str, int]) -> bool:
     try:
-        return (canonical_host(address[0]), address[1]) == destination
+        return address == destination or (canonical_host(address[0]), address[1]) == destination
     except RequestAmbiguous:
         return False
 

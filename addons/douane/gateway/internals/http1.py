@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mitmproxy import connection, flow, http, version
 from mitmproxy.net.http import http1, status_codes
-from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy import commands, events, layer, tunnel
 from mitmproxy.proxy.layers import http as http_layer
 from mitmproxy.proxy.layers.http import _http1
 from mitmproxy.proxy.layers.http._events import (
@@ -164,12 +164,32 @@ class GovernedStream(http_layer.HttpStream):
         return True
 
 
+def _event_to_child(self: tunnel.TunnelLayer, event: events.Event) -> layer.CommandGenerator[None]:
+    """Hand an event inwards, and encrypt what is sent for it in one piece: a head and its body are two otherwise."""
+    if self.tunnel_state is tunnel.TunnelState.ESTABLISHING and not self.command_to_reply_to:
+        self._event_queue.append(event)
+        return
+    pieces: list[bytes] = []
+    for command in self.child_layer.handle_event(event):
+        if isinstance(command, commands.SendData):
+            if command.connection is self.conn:
+                pieces.append(command.data)
+                continue
+        elif pieces:
+            yield from self.send_data(b"".join(pieces))
+            pieces.clear()
+        yield from self._handle_command(command)
+    if pieces:
+        yield from self.send_data(b"".join(pieces) if len(pieces) > 1 else pieces[0])
+
+
 def install() -> None:
     """Put the classes in mitmproxy's place; raises `RuntimeError` on another mitmproxy than they were written for."""
     if version.VERSION != MITMPROXY_VERSION:
         raise RuntimeError(f"Douane is built against mitmproxy {MITMPROXY_VERSION}, not {version.VERSION}")
     http_layer.Http1Server = LimitedHttp1Server  # type: ignore[attr-defined]
     http_layer.HttpStream = GovernedStream  # type: ignore[misc]
+    tunnel.TunnelLayer.event_to_child = _event_to_child  # type: ignore[method-assign]
     _http1.make_error_response = error_page  # type: ignore[assignment]
     # A tenth of a small call's CPU goes into checking the types of what mitmproxy's own parser made a moment before.
     http.MessageData.__post_init__ = _unchecked  # type: ignore[method-assign]
