@@ -12,6 +12,7 @@ from support.agents import AgentProcess, start_agent
 from support.policy import policy_folder
 from support.product import Product, client, eventually
 from support.providers import Providers
+from support.wire import Wire, request
 
 pytestmark = pytest.mark.sdk
 REPOSITORY = "acme/legacy-billing"
@@ -117,6 +118,23 @@ def test_a_review_outlives_the_node(held: Callable[..., Product], providers: Pro
     assert len(providers.stand_in.seen("DELETE")) == 1
     (review,) = product.reviews()
     assert review["state"] == "executed"
+
+
+def test_a_held_call_hears_that_the_node_stops(held: Callable[..., Product], providers: Providers) -> None:
+    product = held(wait="60s")
+    agent = product.agent("cleaner")
+    with Wire.tunnel(agent, product.proxy_address, "api.github.com", timeout=60) as wire:
+        wire.send(request("DELETE", "api.github.com", f"/repos/{REPOSITORY}"))
+        product.wait_review(agent="cleaner")
+        assert product.stop() == 0
+        answer = wire.read(method="DELETE")
+    assert (answer.status, answer.code) == (403, "review_pending")
+    product.start()
+    assert [found["state"] for found in product.reviews()] == ["pending"]
+    told = {record["kind"]: record["seq"] for record in product.log() if record["kind"] in ("refusal", "boot")}
+    stop = next(record["seq"] for record in product.log(kind="boot") if record["event"] == "stop")
+    assert told["refusal"] < stop, "recorded after the head was signed"
+    assert providers.stand_in.seen("DELETE") == []
 
 
 def test_a_client_that_left_while_held_executes_nothing(held: Callable[..., Product], providers: Providers) -> None:

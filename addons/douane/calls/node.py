@@ -185,13 +185,17 @@ class Node:
             "ruleset_digest": self.rules.digest,
             "policy_digest": self.rules.policy.digest,
             "policy_differs": self.policy_differs,
-            "open_calls": sum(self.admission.open_calls.values()),
+            "open_calls": self.deciding(),
             "agents": len(self.agents.names()),
             "proxy": _reached_at(self.config.listen_host, self.config.listen_port),
             "ca_cert": str(self.config.home.ca_cert),
         }
 
     # calls
+
+    def deciding(self) -> int:
+        """How many calls are between their request and their result or refusal."""
+        return sum(self.admission.open_calls.values())
 
     async def admit(self, call: Call) -> OpenCall | Refusal:
         """Give a call leave, with the duty of one result, or refuse it."""

@@ -110,7 +110,8 @@ class ProxyNode:
             self.listener.stop_listening()
             loop = asyncio.get_running_loop()
             give_up = loop.time() + DRAIN_S
-            while self.connections.open_calls() and loop.time() < give_up:  # noqa: ASYNC110 - a stop is rare
+            # Those that a person is asked about are refused now, and hear it before their connection ends.
+            while (self.connections.open_calls() or self.node.deciding()) and loop.time() < give_up:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
             await self.listener.close(wait_s=3.0)
         self.connections.finish_all("the node stopped")

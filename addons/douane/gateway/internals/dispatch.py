@@ -288,6 +288,12 @@ class GovernedConnection(server.LiveConnectionHandler):
         if io is not None and isinstance(io.writer, asyncio.StreamWriter):
             io.writer.transport.abort()
 
+    def end(self) -> None:
+        """End the client's connection once all that was written to it is sent."""
+        io = self.transports.get(self.client)
+        if io is not None and io.writer is not None:
+            io.writer.close()
+
     def cut(self) -> None:
         """End the client's connection in the middle of whatever it receives."""
         self._abort(self.client)

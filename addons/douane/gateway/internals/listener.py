@@ -66,10 +66,11 @@ class Listener:
             self._server.close()
 
     async def close(self, wait_s: float) -> None:
-        """Cut every connection and wait until each has ended its calls."""
-        for handler in list(self._live.values()):
-            handler.cut()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(wait_s):
-                while self._tasks:
-                    await asyncio.wait(self._tasks)
+        """End every connection, what was written to it sent, and wait until each has ended its calls."""
+        for end in (GovernedConnection.end, GovernedConnection.cut):
+            for handler in list(self._live.values()):
+                end(handler)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    while self._tasks:
+                        await asyncio.wait(self._tasks)
