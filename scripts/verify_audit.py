@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import base64
 import binascii
+import csv
 import hashlib
 import json
 import sys
@@ -581,6 +582,82 @@ class Values:
             raise Tampered(f"values.jsonl, line {self._line}: a value of record {self._next[0]}, which is not there")
 
 
+CSV_COLUMNS = (
+    *("seq", "time", "kind", "agent", "tool", "tier", "host", "method", "outcome", "rule", "code", "call_id"),
+    *("review_id", "reviewer", "status", "charge_usd", "count"),
+)
+
+
+class ForPeople:
+    """`records.csv` and `manifest.json`, which repeat the records; checked because these are what people open."""
+
+    def __init__(self, bundle: Path) -> None:
+        path = bundle / "records.csv"
+        self._rows = csv.reader(_text_lines(path), strict=True) if path.is_file() else None
+        self._wrong: str | None = None
+        path = bundle / "manifest.json"
+        try:
+            self._manifest = json.loads(path.read_text()) if path.is_file() else None
+        except ValueError:
+            raise Tampered("manifest.json is no JSON any more") from None
+        self._said: dict[str, Any] = {"size": 0, "first": None, "last": None, "kinds": {}, "agents": {}, "gaps": []}
+        self._compare(list(CSV_COLUMNS), "its first row is not the columns' names")
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Compare a record's row, and count the record."""
+        said = self._said
+        said["size"] += 1
+        if type(record.get("at_us")) is not int:
+            return
+        time = datetime.fromtimestamp(record["at_us"] / 1e6, UTC).isoformat(timespec="microseconds")
+        said["first"], said["last"] = said["first"] or time, time
+        for name, what in (("kinds", "kind"), ("agents", "agent")):
+            if what in record:
+                said[name][record[what]] = said[name].get(record[what], 0) + 1
+        if record["kind"] == "gap":
+            said["gaps"].append(record["seq"])
+        shown = {**record, "time": time}
+        if "charge_nano" in record:
+            whole, part = divmod(record["charge_nano"], 10**9)
+            shown["charge_usd"] = f"{whole}.{part:09d}"
+        row = [_cell(shown.get(column)) for column in CSV_COLUMNS]
+        self._compare(row, f"the row of record {record['seq']} does not say what the record says")
+
+    def _compare(self, row: list[str] | None, wrong: str) -> None:
+        """Keep the first difference: what is wrong with a record itself is told first."""
+        if self._rows is None or self._wrong is not None:
+            return
+        try:
+            found = next(self._rows, None)
+        except (csv.Error, UnicodeDecodeError):
+            found = []
+        if found != row:
+            self._wrong = f"records.csv: {wrong}"
+
+    def end(self, key: Key) -> None:
+        """Nothing may be left over, and the manifest has to fit."""
+        self._compare(None, f"rows after that of record {self._said['size'] - 1}, the last")
+        if self._wrong is not None:
+            raise Tampered(self._wrong)
+        if self._manifest is None:
+            return
+        for name, value in {"origin": key.name, **self._said}.items():
+            if not isinstance(self._manifest, dict) or self._manifest.get(name) != value:
+                raise Tampered(f"manifest.json: its `{name}` is not what the records say")
+
+
+def _text_lines(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8", newline="") as file:
+        yield from file
+
+
+def _cell(value: Any) -> str:
+    """As the export writes it: no cell that a spreadsheet takes for a formula."""
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{value}"
+    return "" if value is None else str(value)
+
+
 @dataclass
 class Verification:
     """What came out."""
@@ -608,6 +685,7 @@ def verify(bundle: Path, key: Key, kept: list[SignedHead], receipts: dict[int, s
             raise Tampered(f"two heads were signed over {head.size} records that are not the same: the register forked")
     done = Verification(key, Story(), Values(bundle / "values.jsonl"), heads=len(wanted))
     tree = Tree()
+    for_people = ForPeople(bundle)
     progress = Progress(records_path.stat().st_size, quiet)
     previous = Blake3.derived(key.name.encode() + b"\n" + key.public, GENESIS_CONTEXT)
     read = 0
@@ -621,6 +699,7 @@ def verify(bundle: Path, key: Key, kept: list[SignedHead], receipts: dict[int, s
             raise Tampered(f"record {number} is not the one that the receipt was given for")
         done.story.add(record)
         done.values.check(record)
+        for_people.add(record)
         if record["kind"] == "policy":
             policies[str(record.get("text_blake3"))] = number
         tree.append(data)
@@ -639,6 +718,7 @@ def verify(bundle: Path, key: Key, kept: list[SignedHead], receipts: dict[int, s
         )
     done.missing += [f"record {seq}, for which a receipt was given" for seq in receipts]
     done.values.end()
+    for_people.end(key)
     _check_policies(bundle, policies, done)
     return done
 

@@ -139,6 +139,8 @@ def test_deleting_inserting_reordering_and_cutting_are_found_and_named(
     place: Place, capsys: pytest.CaptureFixture[str], redone: bool
 ) -> None:
     bundle, key = place.root / "bundle", place.key()
+    for repeated in ("records.csv", "manifest.json"):
+        (bundle / repeated).unlink()
     lines = lines_of(bundle)
     last = len(lines) - 1
     for number in range(len(lines)):
@@ -189,6 +191,29 @@ def test_a_value_or_salt_changed_is_found_and_named(place: Place, capsys: pytest
         assert "1 withheld or erased" in out
 
 
+def test_what_people_read_of_it_is_checked(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = place.root / "bundle"
+    table, manifest = bundle / "records.csv", bundle / "manifest.json"
+    rows = table.read_text().splitlines(keepends=True)
+    for number in (1, len(rows) // 2, len(rows) - 1):
+        changed = rows[number].replace(",", ",x", 1)
+        for wrong in ([*rows[:number], changed, *rows[number + 1 :]], [*rows[:number], *rows[number + 1 :]]):
+            table.write_text("".join(wrong))
+            code, out = run(bundle, place.key(), capsys)
+            assert (code, f"records.csv: the row of record {number - 1} " in out) == (TAMPERED, True), out
+    table.write_text("".join([*rows, rows[-1]]))
+    assert "records.csv: rows after" in run(bundle, place.key(), capsys)[1]
+    table.write_text("".join(rows))
+    told = json.loads(manifest.read_text())
+    for name in ("origin", "size", "first", "last", "kinds", "agents", "gaps"):
+        manifest.write_text(json.dumps(told | {name: "other"}))
+        code, out = run(bundle, place.key(), capsys)
+        assert (code, f"manifest.json: its `{name}`" in out) == (TAMPERED, True), out
+    table.unlink()
+    manifest.unlink()
+    assert run(bundle, place.key(), capsys)[0] == 0
+
+
 def test_heads_and_policies_are_checked(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     bundle, key = place.root / "bundle", place.key()
     heads = (bundle / "checkpoints.txt").read_text()
@@ -219,7 +244,8 @@ def test_a_head_kept_outside_shows_what_was_cut_with_its_head(place: Place, caps
     size = int(first.split("\n")[1])
     (bundle / "checkpoints.txt").write_text(first)
     rewritten(bundle, lines_of(bundle)[:size])
-    (bundle / "values.jsonl").unlink()
+    for name in ("values.jsonl", "records.csv", "manifest.json"):
+        (bundle / name).unlink()
     assert run(bundle, key, capsys)[0] == VERIFIED, "an older state, whole in itself"
     code, out = run(bundle, key, capsys, "--head", str(kept))
     assert (code, "were cut off" in out) == (TAMPERED, True)
