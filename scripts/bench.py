@@ -12,6 +12,7 @@ import argparse
 import base64
 import contextlib
 import datetime
+import importlib.util
 import json
 import os
 import re
@@ -29,6 +30,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+_PYTHON = Path(__file__).resolve().parents[1] / ".venv" / "bin" / "python"
+if importlib.util.find_spec("psutil") is None and _PYTHON.is_file() and Path(sys.prefix) != _PYTHON.parents[1]:
+    os.execv(_PYTHON, [str(_PYTHON), *sys.argv])  # the checkout's own Python has what it takes
 
 import psutil
 from cryptography import x509

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
+import os
 import shutil
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+
+_PYTHON = Path(__file__).resolve().parents[1] / ".venv" / "bin" / "python"
+if importlib.util.find_spec("douane") is None and _PYTHON.is_file() and Path(sys.prefix) != _PYTHON.parents[1]:
+    os.execv(_PYTHON, [str(_PYTHON), *sys.argv])  # the checkout's own Python has what it takes
 
 from rich.console import Console
 from rich.progress import Progress
@@ -52,6 +58,8 @@ def export(home: Home, out: Path, *, values: bool, as_is: bool) -> tuple[int, st
     """Sign a head, write the bundle; returns the number of records and the key to verify them with."""
     if not home.database.is_file():
         raise StoreError(f"there is no register at {home.database}")
+    if out.exists():
+        raise StoreError(f"{out} is there already")
     keys = load_keys(home.private)
     if not as_is:
         sign(home, keys)

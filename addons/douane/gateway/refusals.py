@@ -94,7 +94,7 @@ def proxy_authentication_required() -> http.Response:
     return http.Response.make(
         407,
         b'{"message":"Douane needs to know the agent: set HTTPS_PROXY=http://NAME:KEY@HOST:PORT '
-        b'as `douane agent add` printed it."}',
+        b'as `douane agent add` printed it. Keys of agents that were removed, rotated or suspended do not count."}',
         {"Content-Type": "application/json", "Proxy-Authenticate": 'Basic realm="douane"', "x-should-retry": "false"},
     )
 
