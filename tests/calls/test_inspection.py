@@ -52,7 +52,7 @@ def chat(content: bytes, *more: tuple[bytes, bytes]) -> RawRequest:
 
 
 def call(raw: RawRequest, agent: str = "worker") -> Call:
-    return Call(new_call_id(), Principal(agent, {}, None), raw, Patience(), asyncio.Event())
+    return Call(new_call_id(), Principal(agent, {}, None), raw, Patience(), asyncio.Event(), lambda: True)
 
 
 def test_what_is_small() -> None:

@@ -19,7 +19,7 @@ class Unhurried:
 
 def a_call() -> Call:
     request = RawRequest("https", "api.example.com", 443, "GET", b"/", (), b"")
-    return Call("call", Principal("bot", {}), request, Unhurried(), asyncio.Event())
+    return Call("call", Principal("bot", {}), request, Unhurried(), asyncio.Event(), lambda: True)
 
 
 def attempts(answers: list[bool], taken: list[str], name: str) -> Callable[[], Awaitable[bool]]:

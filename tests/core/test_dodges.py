@@ -55,6 +55,36 @@ DODGES = [
         ),
         IRREVERSIBLE,
     ),
+    *(
+        (f"an override there: {name}", ("POST", f"https://x.example/a{query}", body, *headers), IRREVERSIBLE)
+        for name, query, body, headers in [
+            ("in JSON with a key twice", "", '{"_method": "DELETE", "a": 1, "a": 1}', (JSON_TYPE,)),
+            ("in JSON with a byte order mark", "", '\ufeff{"_method": "DELETE"}', (JSON_TYPE,)),
+            ("in UTF-16", "", '{"_method": "DELETE"}'.encode("utf-16"), (JSON_TYPE,)),
+            ("in JSON of another charset", "", '{"_method": "DELETE"}', (f"{JSON_TYPE}; charset=iso-8859-1",)),
+            ("in brackets", "", "[_method]=DELETE", (FORM_TYPE,)),
+            ("behind a space", "", "+_method=DELETE", (FORM_TYPE,)),
+            ("behind a semicolon", "", "a=1;_method=DELETE", (FORM_TYPE,)),
+            ("behind one in the query", "?a=1;_method=DELETE", "", ()),
+            ("in a form without its type", "", "_method=DELETE", ()),
+            (
+                "in form-data, unquoted",
+                "",
+                "--b\r\nContent-Disposition: form-data; name=_method\r\n\r\nDELETE\r\n--b--",
+                ("Content-Type: multipart/mixed; boundary=b",),
+            ),
+        ]
+    ),
+    (
+        "a payment_method is none",
+        (
+            "POST",
+            "https://x.example/a",
+            '--b\r\nContent-Disposition: form-data; name="payment_method"\r\n\r\ncard\r\n--b--',
+            "Content-Type: multipart/form-data; boundary=b",
+        ),
+        "visible",
+    ),
     (
         "a GET override of a POST",
         ("POST", f"{STRIPE}/v1/refunds", "charge=c", FORM_TYPE, f"{OVERRIDE}: GET"),

@@ -55,6 +55,7 @@ def test_credentials_are_known_by_their_look(secret: str, around: str) -> None:
         ("'clientSecret': 'abcd efgh'", f"'clientSecret': {MASK}"),
         ("https://rita:hunter22@db/x", f"https://{MASK}@db/x"),
         ("postgres://u:p@h", f"postgres://{MASK}@h"),
+        ("the password is hunter22, the token is expired", f"the password is {MASK} the token is expired"),
     ],
 )
 def test_and_by_the_name_before_them(text: str, shown: str) -> None:
@@ -172,6 +173,9 @@ def test_members_are_masked_at_any_depth() -> None:
             "nested": {"client_secret": "abc", "list": [{"password": "abc"}, "ghp_CANARYheader0123456789"]},
             "secrets": {"a": "abc", "b": ["abc"]},
             "card": {"number": "4242424242424242", "brand": "visa"},
+            "passwords": ["hunter22"],
+            "pass_rate": 3,
+            "pairs": [{"name": "password", "value": "hunter22"}, {"name": "color", "value": "red"}],
             "with-sk-abcdefghijklmnop": 1,
         }
     )
@@ -185,6 +189,9 @@ def test_members_are_masked_at_any_depth() -> None:
         "nested": {"client_secret": MASK, "list": [{"password": MASK}, MASK]},
         "secrets": {"a": MASK, "b": [MASK]},
         "card": {"number": MASK, "brand": "visa"},
+        "passwords": [MASK],
+        "pass_rate": 3,
+        "pairs": [{"name": "password", "value": MASK}, {"name": "color", "value": "red"}],
         f"with-{MASK}": 1,
     }
 
@@ -276,6 +283,11 @@ def test_no_text_takes_long(piece: str) -> None:
             f"/b/k?X-Amz-Credential={MASK}&X-Amz-Date=2&X-Amz-Signature={MASK}",
         ),
         (b"/c?sv=2&sig=abc%2F", f"/c?sv=2&sig={MASK}"),
+        (b"/c?q=password%3Dhunter22&pass=x", f"/c?q=password={MASK}&pass={MASK}"),
+        (b"/c?code=de&code=4/0AbCdEfGhIjKlMnOp", f"/c?code=de&code={MASK}"),
+        (b"/trigger/x/with/key/d8fk3HsQ", f"/trigger/x/with/key/{MASK}"),
+        (b"/hooks/" + b"0a" * 32, f"/hooks/{MASK}"),
+        (b"/manifests/sha256:" + b"0a" * 32, "/manifests/sha256:" + "0a" * 32),
         (b"/a/sk%2Dabcdefghijklmnop", f"/a/{MASK}"),
         (b"/a%0A%1b[31mb?c=%E2%80%AEd", "/a%0A%1b[31mb?c=%E2%80%AEd"),
     ],

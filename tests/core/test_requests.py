@@ -27,6 +27,7 @@ REFUSED = [
     ("a raw control character", ("GET", f"{URL}\x01")),
     ("a raw letter outside ASCII", ("GET", f"{URL}/é")),
     ("a fragment", ("GET", f"{URL}#x")),
+    ("an expectation that proxies read differently", ("POST", URL, "{}", JSON, "Expect: 100-continue, 100-continue")),
     ("asterisk form", ("OPTIONS", "https://api.github.com")),
     ("two Content-Types", ("POST", URL, "{}", JSON, "Content-Type: text/plain")),
     ("two Content-Types, one upper case", ("POST", URL, "{}", JSON, "CONTENT-TYPE: application/json")),
@@ -303,6 +304,21 @@ def test_a_multipart_boundary_does_not_count_but_another_part_does() -> None:
     assert sent("one", plain) == sent("two", plain)
     hidden = plain.replace("1", '1\r\n--two\r\nContent-Disposition: form-data; name="b"\r\n\r\n2')
     assert sent("one", hidden) != sent("two", hidden), "in one it is a text, in two a part of its own"
+    inline = plain.replace("1", "delete |")
+    assert sent("one", inline) != sent("two", inline), "it stands inside a text"
+
+
+def test_a_parameter_that_only_looks_like_a_boundary_is_none() -> None:
+    def sent(inner: str) -> str:
+        body = f'--real\r\nContent-Disposition: form-data; name="what"\r\n\r\n--{inner}\r\n--real--\r\n'
+        return meaning("POST", "/x", body, f"Content-Type: multipart/form-data; xboundary={inner}; boundary=real")
+
+    assert sent("sandbox") != sent("production")
+
+
+def test_a_header_on_several_lines_is_read_whole() -> None:
+    sent = canonical("POST", URL, b"", "anthropic-beta: files-api-2025-04-14", "Anthropic-Beta: context-1m-2025-08-07")
+    assert sent.header("anthropic-beta") == "files-api-2025-04-14, context-1m-2025-08-07"
 
 
 @pytest.mark.parametrize(

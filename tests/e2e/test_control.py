@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from support.policy import policy_folder
 from support.product import Agent, Product
@@ -47,6 +48,39 @@ def test_the_next_request_on_an_open_connection_is_refused(
     with pytest.raises(ConnectRefused) as refused:
         Wire.tunnel(agent, product.proxy_address, "api.github.com")
     assert refused.value.answer.status == 407
+
+
+@pytest.mark.parametrize("command", ["remove", "rotate", "suspend"])
+def test_a_held_call_ends_with_its_agents_key(product: Product, providers: Providers, command: str) -> None:
+    agent = product.agent(f"held-{command}")
+    with Wire.tunnel(agent, product.proxy_address, "api.github.com") as wire:
+        wire.send(request("DELETE", "api.github.com", f"/repos/acme/{agent.name}"))
+        review = product.wait_review(agent=agent.name)
+        product.run("agent", command, agent.name)
+        answer = wire.read()
+        assert (answer.status, answer.code) == (403, "agent_unknown")
+        product.decide(review["review_id"], "approve")
+    assert providers.stand_in.seen("DELETE") == []
+
+
+def test_a_held_call_is_decided_by_the_policy_of_the_moment_it_goes(
+    new_product: Callable[..., Product], providers: Providers, tmp_path: Path
+) -> None:
+    folder = policy_folder(tmp_path / "policy")
+    product = new_product(policy=folder).start()
+    with Wire.tunnel(product.agent("late"), product.proxy_address, "api.github.com") as wire:
+        wire.send(request("DELETE", "api.github.com", "/repos/acme/legacy-billing"))
+        review = product.wait_review(agent="late")
+        policy = yaml.safe_load((folder / "policy.yaml").read_text())
+        policy["rules"].append({"name": "never", "effect": "deny", "tools": ["github.repos.delete"], "reason": "No."})
+        (folder / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
+        assert product.api("POST", "/v1/policy/apply", {}).body["applied"]
+        answer = wire.read()
+        assert (answer.status, answer.code) == (403, "rule_denied")
+        product.decide(review["review_id"], "approve")
+        again = wire.ask(request("DELETE", "api.github.com", "/repos/acme/legacy-billing"))
+        assert (again.status, again.code) == (403, "rule_denied")
+    assert providers.stand_in.seen("DELETE") == []
 
 
 def test_a_resumed_agent_works_again_with_its_key(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
+import socket
 import subprocess
 import sys
 import time
@@ -49,6 +52,8 @@ ABUSES = {
     "endless headers": "headers:4",
     "32 MB bodies": "bodies:6",
     "100 holds": "holds:4",
+    "one-byte chunks": "chunks:6",
+    "what is dear to read": "reading:4",
     "all of these": "connections:2,headers:2,bodies:4,holds:2",
 }
 
@@ -72,3 +77,20 @@ def test_another_agent_hardly_notices(
         abuser.kill()
     assert loud_ms <= max(2 * quiet_ms, quiet_ms + 100), f"p99 {quiet_ms:.1f} ms alone, {loud_ms:.1f} ms beside"
     assert providers.stand_in.seen("DELETE") == []
+
+
+def test_strangers_that_only_connect_shut_nobody_out(new_product: Callable[..., Product], providers: Providers) -> None:
+    product = new_product().start()
+    agent = product.agent("known")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        with contextlib.ExitStack() as stack, Wire.tunnel(agent, product.proxy_address, "api.github.com") as earlier:
+            assert earlier.ask(request("GET", "api.github.com", "/user")).status == 200
+            for _ in range(4_200):
+                stack.enter_context(socket.create_connection(product.proxy_address, 10))
+            with Wire.tunnel(agent, product.proxy_address, "api.github.com") as wire:
+                assert wire.ask(request("GET", "api.github.com", "/user")).status == 200
+            assert earlier.ask(request("GET", "api.github.com", "/user")).status == 200
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

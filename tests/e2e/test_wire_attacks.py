@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import json
 import socket
 import ssl
 import threading
@@ -11,8 +13,9 @@ from collections.abc import Iterator
 import pytest
 
 from support.policy import policy_folder
-from support.product import Agent, Product, make_product
+from support.product import Agent, Product, eventually, make_product
 from support.providers import OTHER, UNMAPPED, Providers
+from support.stand_in import Exchange
 from support.wire import Answer, ConnectionOver, Wire, credential, request
 
 HOST = "api.github.com"
@@ -253,6 +256,75 @@ def test_a_chunked_body_over_64_mib_is_refused_and_nothing_is_sent(tunnel: Wire,
         assert tunnel.read().status == 413
     assert providers.stand_in.seen() == []
     assert providers.stand_in.connections == 0
+
+
+def test_the_bodies_of_one_agent_together_are_bounded(product: Product, agent: Agent, providers: Providers) -> None:
+    other = product.agent("bystander")
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            wire = stack.enter_context(Wire.tunnel(agent, product.proxy_address, UNMAPPED))
+            wire.send(request("POST", UNMAPPED, "/x", b"", f"Content-Length: {64 << 20}", "Expect: 100-continue"))
+            assert wire.head().status == 100
+        more = stack.enter_context(Wire.tunnel(agent, product.proxy_address, UNMAPPED))
+        answer = more.ask(request("POST", UNMAPPED, "/x", b"", f"Content-Length: {1 << 20}"))
+        assert (answer.status, answer.code) == (403, "limit_exceeded")
+        assert b"256 MiB" in answer.body
+        mine = stack.enter_context(Wire.tunnel(other, product.proxy_address, UNMAPPED))
+        assert mine.ask(request("POST", UNMAPPED, "/x", b"a" * (1 << 20))).status == 200
+        wire.close()
+        eventually(lambda: _sends_a_large_body(product, agent), "room for bodies, once a connection has ended")
+    assert all(len(seen.body) == 1 << 20 for seen in providers.stand_in.seen("POST"))
+
+
+def _sends_a_large_body(product: Product, agent: Agent) -> bool:
+    with Wire.tunnel(agent, product.proxy_address, UNMAPPED) as wire:
+        twice = [wire.ask(request("POST", UNMAPPED, "/x", b"a" * (1 << 20))).status for _ in range(2)]
+    return twice == [200, 200]
+
+
+@pytest.fixture
+def odd_provider(providers: Providers) -> Iterator[dict[str, bytes]]:
+    """What a provider writes before its answer, or instead of it, by path; its answer then says how many it gave."""
+    written: dict[str, bytes] = {}
+    count = itertools.count(1)
+
+    async def answer(exchange: Exchange) -> None:
+        await exchange.raw(written.get(exchange.seen.path, b""))
+        await exchange.json(200, {"answer": next(count)})
+
+    providers.stand_in.providers[UNMAPPED] = answer
+    yield written
+    del providers.stand_in.providers[UNMAPPED]
+
+
+@pytest.mark.parametrize(
+    "interim",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 3,
+        b"HTTP/1.0 199\r\n\r\n",
+    ],
+)
+def test_an_interim_response_is_not_taken_for_the_answer(
+    product: Product, agent: Agent, odd_provider: dict[str, bytes], interim: bytes
+) -> None:
+    odd_provider["/interim"] = interim
+    with Wire.tunnel(agent, product.proxy_address, UNMAPPED) as wire:
+        for number, path in enumerate(("/interim", "/plain", "/interim", "/plain"), 1):
+            wire.send(request("GET", UNMAPPED, path))
+            head = wire.head()
+            assert head.status == 200
+            length = int(head.header("content-length") or 0)
+            assert json.loads(wire.exactly(length)) == {"answer": number}
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nX: " + b"a" * 600_000, b"HTTQ/1.1 200 OK\r\n\r\n"])
+def test_an_endless_or_odd_response_head_is_a_bad_gateway(
+    product: Product, agent: Agent, odd_provider: dict[str, bytes], head: bytes
+) -> None:
+    odd_provider["/odd"] = head
+    with Wire.tunnel(agent, product.proxy_address, UNMAPPED) as wire:
+        assert wire.ask(request("GET", UNMAPPED, "/odd")).status == 502
 
 
 def test_a_large_body_under_the_limit_passes_whole(tunnel: Wire, providers: Providers) -> None:

@@ -147,6 +147,11 @@ class Exchange:
         """A JSON answer."""
         await self.respond(status, orjson.dumps(value), headers, "application/json")
 
+    async def raw(self, data: bytes) -> None:
+        """Bytes as they are."""
+        self._writer.write(data)
+        await self._drain()
+
     async def start(self, status: int, headers: tuple[tuple[str, str], ...], *, chunked: bool = True) -> None:
         """The head of an answer."""
         await self._maybe_cut(-1)

@@ -7,7 +7,9 @@ after the intent is durable, makes a passage.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
+import functools
 import time
 import uuid
 from collections import Counter
@@ -15,16 +17,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from douane.calls.agents import AGENT_UNKNOWN
 from douane.calls.call import Call, Passage
 from douane.calls.inspection import Inspection, Inspector, RuleSet, TooLargeToInspect
 from douane.calls.waiting import BudgetQueue, Verdicts
 from douane.core.charge import Unpriced
 from douane.core.decision import Budget, Decision, Effect, Facts, Limits
-from douane.core.mask import mask_arguments
+from douane.core.mask import mask_arguments, mask_text
 from douane.core.money import format_usd, usd_from_nano
 from douane.core.pricing import Plan
 from douane.core.refusal import ReasonCode, Refusal, RequestAmbiguous
-from douane.core.request import is_signed, semantic_digest
+from douane.core.request import is_signed, known_method, semantic_digest
 from douane.core.review import ReviewState
 from douane.store.interface import Admission as StoreAnswer
 from douane.store.interface import (
@@ -46,6 +49,10 @@ if TYPE_CHECKING:
 
 LOOK_AGAIN_S = 2.0
 """A waiting connection reads its review at least this often, so that no lost wake-up costs more."""
+
+
+class _RulesChanged(Exception):
+    """Other rules took force while a call waited: it is decided on anew."""
 
 
 class Admission:
@@ -77,11 +84,14 @@ class Admission:
 
         Never raises for what a request holds. An intent whose admission is cancelled is closed as failed by the store.
         """
-        rules = self._rules()
         self.open_calls[call.principal.name] += 1
         passage: Passage | None = None
         try:
-            answer = await self._admit(call, rules)
+            while True:
+                rules = self._rules()
+                with contextlib.suppress(_RulesChanged):
+                    answer = await self._admit(call, rules)
+                    break
             if isinstance(answer, Refusal):
                 await self.record_refusal(call, answer, rules)
             else:
@@ -100,8 +110,8 @@ class Admission:
             del self.open_calls[agent]
 
     async def _admit(self, call: Call, rules: RuleSet) -> Passage | Refusal:
-        if (code := self._refuse_reason()) is not None:
-            return not_able(code)
+        if (refusal := self._out_of_reach(call, rules)) is not None:
+            return refusal
         principal = call.principal
         policy = rules.policy
         limits: Limits = policy.limits(principal.name, principal.labels)
@@ -166,9 +176,9 @@ class Admission:
         intent = self._intent(call, inspection, decision, reserve_nano, budget, rules)
         admitted: tuple[Intent, Admitted] | TicketGone | Refusal
         if decision.enforced and decision.effect is Effect.HOLD:
-            admitted = await self._hold(call, inspection, decision, limits, intent)
+            admitted = await self._hold(call, inspection, decision, limits, intent, rules)
         else:
-            admitted = await self._reserve(call, intent)
+            admitted = await self._reserve(call, intent, rules)
         if isinstance(admitted, Refusal):
             return admitted
         if isinstance(admitted, TicketGone):  # only a held call names a ticket
@@ -215,19 +225,32 @@ class Admission:
             request_digest=inspection.digest,
             request_bytes=len(inspection.forward.body),
             enforced=decision.enforced,
-            model=inspection.plan.model if inspection.plan is not None else None,
+            model=_model_shown(inspection.plan.model)
+            if inspection.plan is not None and inspection.plan.model
+            else None,
             reserve_nano=reserve_nano,
             budget=budget if reserve_nano and budget.cap_nano is not None else None,
         )
 
-    async def _reserve(self, call: Call, intent: Intent) -> tuple[Intent, Admitted] | TicketGone | Refusal:
+    def _out_of_reach(self, call: Call, rules: RuleSet) -> Refusal | None:
+        """Why a call may not go on, after it waited too; raises `_RulesChanged`."""
+        if (code := self._refuse_reason()) is not None:
+            return not_able(code)
+        if not call.authentic():
+            return AGENT_UNKNOWN
+        if self._rules() is not rules:
+            raise _RulesChanged
+        return None
+
+    async def _reserve(
+        self, call: Call, intent: Intent, rules: RuleSet
+    ) -> tuple[Intent, Admitted] | TicketGone | Refusal:
         """Reserve and record in one durable step; queue behind the agent's own reservations where that is enough."""
         answer: StoreAnswer | Refusal | None = None
 
         async def attempt() -> bool:
             nonlocal answer
-            if (code := self._refuse_reason()) is not None:
-                answer = not_able(code)
+            if (answer := self._out_of_reach(call, rules)) is not None:
                 return True
             answer = await self._store.admit(intent)
             return not isinstance(answer, MustWait)
@@ -253,7 +276,13 @@ class Admission:
                 raise AssertionError(answer)
 
     async def _hold(
-        self, call: Call, inspection: Inspection, decision: Decision, limits: Limits, intent: Intent
+        self,
+        call: Call,
+        inspection: Inspection,
+        decision: Decision,
+        limits: Limits,
+        intent: Intent,
+        rules: RuleSet,
     ) -> tuple[Intent, Admitted] | Refusal:
         """Wait for a person's verdict on a durable review; an approval is spent together with the intent."""
         loop = asyncio.get_running_loop()
@@ -276,7 +305,7 @@ class Admission:
                 case ReviewState.APPROVED:
                     if call.gone.is_set():  # the ticket stays for the agent's next identical call
                         return held(review, intent)
-                    admitted = await self._reserve(call, replace(intent, review_id=review.review_id))
+                    admitted = await self._reserve(call, replace(intent, review_id=review.review_id), rules)
                     if not isinstance(admitted, TicketGone):
                         return admitted
                     review = replace(review, state=admitted.state)
@@ -288,6 +317,8 @@ class Admission:
                     left_s = give_up - loop.time()
                     if left_s <= 0 or call.gone.is_set() or self._refuse_reason() is not None:
                         return held(review, intent)
+                    if (refusal := self._out_of_reach(call, rules)) is not None:
+                        return refusal
                     until_expiry_s = (review.expires_at_us - time.time_ns() // 1000) / 1e6
                     with self._verdicts.attending(review.review_id):
                         await self._verdicts.wait(
@@ -333,7 +364,7 @@ class Admission:
                     tool=found.tool if found else None,
                     tier=found.tier.value if found else None,
                     host=call.request.host,
-                    method=call.request.method,
+                    method=known_method(call.request.method),
                     code=refusal.code.value,
                     reason_codes=refusal.reason_codes,
                     rule=refusal.details.get("rule"),
@@ -345,6 +376,9 @@ class Admission:
             )
         except StoreError:
             return
+
+
+_model_shown = functools.lru_cache(maxsize=1024)(mask_text)
 
 
 def not_able(code: ReasonCode) -> Refusal:

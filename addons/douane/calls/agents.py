@@ -7,11 +7,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from douane.core.decision import Principal
+from douane.core.refusal import ReasonCode, Refusal
 from douane.edge.secrets import key_hash
 from douane.store.interface import AgentRow
 
 DEFAULT_AGENT = "default"
 """The name of unauthenticated loopback clients, while no agent was ever registered."""
+
+
+AGENT_UNKNOWN = Refusal(
+    ReasonCode.AGENT_UNKNOWN,
+    "The agent's key is not valid: it was removed, rotated or suspended, or never was. Nothing was sent.",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,8 @@ class Call:
     patience: Patience
     gone: asyncio.Event
     """Set when the client left."""
+    authentic: Callable[[], bool]
+    """Whether the agent's key is still valid: calls wait, and keys end meanwhile."""
     classification: Classification | None = None
     request_digest: str | None = None
     started_ns: int = field(default_factory=time.monotonic_ns)

@@ -27,6 +27,8 @@ from douane.edge.worker import Worker
 INLINE_BYTES = 256 * 1024
 INLINE_VALUES = 8_000
 """Of JSON, guessed by its commas and brackets: some 10 ms."""
+INLINE_GRAPHQL_BYTES = 8 * 1024
+"""A document costs some 4 µs a token."""
 MOST_ARGUMENTS = 50_000
 """Values of all arguments: far above any real call, far below what would stall the loop."""
 PATIENCE_S = 20.0
@@ -93,7 +95,9 @@ def is_small(raw: RawRequest) -> bool:
     body = raw.body
     if not body:
         return True
-    if len(body) > INLINE_BYTES or any(name.lower() == b"content-encoding" for name, _ in raw.headers):
+    if len(body) > (INLINE_GRAPHQL_BYTES if b"graphql" in raw.target else INLINE_BYTES):
+        return False
+    if any(name.lower() == b"content-encoding" for name, _ in raw.headers):
         return False
     return len(body) <= INLINE_VALUES or body.count(b",") + body.count(b"{") + body.count(b"[") <= INLINE_VALUES
 

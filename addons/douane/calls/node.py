@@ -23,6 +23,7 @@ from douane.calls.inspection import Inspector, RuleSet
 from douane.calls.waiting import BudgetQueue, Verdicts
 from douane.core.decision import Budget, Principal
 from douane.core.refusal import ReasonCode, Refusal
+from douane.core.request import known_method
 from douane.core.review import ReviewState
 from douane.edge import rules as edge_rules
 from douane.edge.config import NodeConfig
@@ -163,8 +164,7 @@ class Node:
     def drain(self) -> None:
         """Let no further call pass and end the waiting of those that are held; their reviews stay open."""
         self._state = "draining"
-        self.verdicts.all_changed()
-        self.budgets.all_changed()
+        self._look_again()
 
     async def close(self) -> None:
         """Close the store, after the last call has its result."""
@@ -217,7 +217,7 @@ class Node:
             agent=call.principal.name,
             tool=found.tool if found else None,
             tier=found.tier.value if found else None,
-            method=call.request.method,
+            method=known_method(call.request.method),
             host=call.request.host,
             outcome=answer.outcome,
             reason=answer.code.value,
@@ -289,6 +289,12 @@ class Node:
 
     async def _agents_changed(self) -> None:
         self.agents.replace(await self.store.agents())
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """Wake every call that waits: what it waits for may be out of reach now."""
+        self.verdicts.all_changed()
+        self.budgets.all_changed()
 
     def principal_of(self, name: str) -> Principal:
         """An agent's principal for a look at its budget."""
@@ -402,6 +408,7 @@ class Node:
         self.rules = rules
         self.policy_differs = False
         self.destinations.forget()
+        self._look_again()
         return PolicyChange(applied=True, digest=loaded.digest, difference=changes)
 
     # timers

@@ -34,6 +34,9 @@ accountnumber routingnumber cardnumber encryptedvalue sas xapikey apitoken pat
 _SECRET_WORDS = frozenset(_MASKED_TEXT.split())
 """Words that make a member a secret, alone or as a part of its name."""
 
+_SECRET_NAMES = _SECRET_WORDS | {"pass", "passwort"}
+"""What makes a member a secret only as its whole name: `pass_rate` is none."""
+
 _PLAIN_TEXT = """
 maxtokens mintokens totaltokens prompttokens completiontokens inputtokens outputtokens cachedtokens
 reasoningtokens numtokens counttokens budgettokens thinkingbudgettokens maxcompletiontokens maxoutputtokens
@@ -73,7 +76,11 @@ def _reads_secret(name: str) -> bool:
         joined = "".join(words)
         if joined in _PLAIN_NAMES:
             return False
-        if joined in _SECRET_WORDS or joined.endswith(("password", "secret", "apikey", "secretkey", "privatekey")):
+        if (
+            joined in _SECRET_NAMES
+            or joined.removesuffix("s") in _SECRET_WORDS
+            or joined.endswith(("password", "secret", "apikey", "secretkey", "privatekey"))
+        ):
             return True
         if any(word in _SECRET_WORDS for word in words):
             return True
@@ -122,6 +129,12 @@ _NAMED = re.compile(
     r"(?<![A-Za-z0-9_.-])([A-Za-z_][A-Za-z0-9_.-]{0,60})([\"']?\s{0,3}(?:=>|=|:)\s{0,3})(\"[^\"\r\n]{4,}\"|'[^'\r\n]{4,}'|[^\s\"'&;,<>(){}\[\]]{6,})"
 )
 """`password = hunter22`, `"api_key": "…"`, `token: …` inside a text."""
+
+_SPOKEN = re.compile(
+    r"\b((?:password|passphrase|passcode|secret|token|pin|api key)\s+(?:is|was)\s{1,3})(?=[^\s\d]{0,60}\d)\S{4,}",
+    re.IGNORECASE,
+)
+"""`the password is hunter22`."""
 
 _LONG_WORD = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{32,}(?![A-Za-z0-9_-])")
 _CARD = re.compile(r"(?<![\dA-Za-z])\d(?:[ -]?\d){12,18}(?![\dA-Za-z])")
@@ -178,6 +191,7 @@ _LOOKS: tuple[tuple[re.Pattern[str], _Replacement], ...] = (
     (_SCHEME, _scheme),
     (_VENDOR, MASK),
     (_NAMED, _named),
+    (_SPOKEN, rf"\1{MASK}"),
     (_LONG_WORD, _long_word),
     (_CARD, _card),
 )
@@ -226,12 +240,16 @@ class _Masking:
     def _mapping(self, name: str, value: Mapping[Any, Any], depth: int) -> Any:
         found: dict[str, Any] = {}
         seen = 0
+        called = value.get("name", value.get("key"))
+        named = called if isinstance(called, str) and is_secret_name(called) else None
         for key, item in value.items():
             if seen >= MOST_MEMBERS or self.left <= 0:
                 break
             seen += 1
             shown = self.text(str(key), _MOST_NAME)
             inner = f"{name}.{key}" if name else str(key)
+            if named is not None and key == "value":  # {"name": "password", "value": …}
+                inner = f"{inner}.{named}"
             found[shown] = self.value(inner, item, depth + 1)
         if seen < len(value):
             found["…"] = f"{len(value) - seen} more"
@@ -267,10 +285,19 @@ class _Masking:
         return f"{shown}… ({len(value)} characters)"
 
 
+_PATH_KEY = re.compile(
+    r"((?<=/)(?:key|token|password|pass|secret|api[_-]?key)/)(?=[^/\d]{0,60}\d)[^/]{8,}", re.IGNORECASE
+)
+"""A path's segment behind one that says what it is: `/with/key/…`."""
+_LONG_HEX = re.compile(r"(?<![A-Za-z0-9:_-])[0-9a-fA-F]{48,}(?![A-Za-z0-9_-])")
+"""In a path longer than any commit id, and not said to be a hash (`sha256:…`)."""
+_MOST_CODE = 16
+
+
 def mask_target(target: bytes) -> str:
     """A request target for people: values of secret-named parameters and what looks like a credential masked."""
     path, question, query = target.decode("latin-1").partition("?")
-    shown = _mask_encoded(path)
+    shown = _LONG_HEX.sub(MASK, _PATH_KEY.sub(rf"\1{MASK}", _mask_encoded(path)))
     if question:
         shown += "?" + "&".join(_mask_parameter(part) for part in query.split("&"))
     return printable(shown)
@@ -278,9 +305,10 @@ def mask_target(target: bytes) -> str:
 
 def _mask_parameter(part: str) -> str:
     name, equals, value = part.partition("=")
-    if equals and value and is_secret_name(unquote(name)):
+    plain = unquote(name)
+    if value and (is_secret_name(plain) or (plain in ("code", "k") and len(value) >= _MOST_CODE)):
         return f"{_mask_encoded(name)}={MASK}"
-    return _mask_encoded(part)
+    return f"{_mask_encoded(name)}{equals}{_mask_encoded(value)}"
 
 
 def _mask_encoded(text: str) -> str:

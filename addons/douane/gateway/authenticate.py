@@ -9,19 +9,15 @@ import time
 
 from mitmproxy import connection, http
 
-from douane.calls.agents import Credential
+from douane.calls.agents import AGENT_UNKNOWN, Credential
 from douane.calls.call import new_call_id
 from douane.calls.node import Node
 from douane.core.decision import Principal
 from douane.core.identity import canonical_host
-from douane.core.refusal import ReasonCode, Refusal, RequestAmbiguous
+from douane.core.refusal import RequestAmbiguous
 from douane.gateway import refusals
 from douane.gateway.connections import Connections, ConnectionState
 
-AGENT_UNKNOWN = Refusal(
-    ReasonCode.AGENT_UNKNOWN,
-    "The agent's key is not valid: it was removed, rotated or suspended, or never was. Nothing was sent.",
-)
 _SLOW_AFTER_FAILURES = 20
 
 

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from douane.calls.agents import Credential
 from douane.calls.call import OpenCall
 
+MOST_AGENT_BODY_BYTES = 256 * 1024 * 1024
+"""Of one agent's requests under way together: a body is held in memory until its call has its result."""
+
 
 @dataclass(slots=True, eq=False)
 class ConnectionState:
@@ -28,6 +31,8 @@ class ConnectionState:
     """Set when the client left."""
     open: dict[str, OpenCall] = field(default_factory=dict)
     """Calls that owe a result."""
+    body_bytes: int = 0
+    """What the request under way holds, if it is large."""
 
 
 class Connections:
@@ -36,6 +41,7 @@ class Connections:
     def __init__(self) -> None:
         self._states: dict[str, ConnectionState] = {}
         self._per_agent: Counter[str] = Counter()
+        self._body_bytes: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._states)
@@ -70,6 +76,25 @@ class Connections:
             self._per_agent[agent] += 1
         return self._per_agent[agent]
 
+    def hold_body(self, connection_id: str, size: int) -> bool:
+        """Count what a connection's request holds now; False where its agent's requests would hold too much."""
+        state = self._states.get(connection_id)
+        if state is None or state.agent is None:
+            return False
+        total = self._body_bytes[state.agent] - state.body_bytes + size
+        if total > MOST_AGENT_BODY_BYTES:
+            return False
+        self._body_bytes[state.agent] = total
+        state.body_bytes = size
+        return True
+
+    def release_body(self, connection_id: str) -> None:
+        """The request under way is over."""
+        state = self._states.get(connection_id)
+        if state is not None and state.body_bytes and state.agent is not None:
+            self._body_bytes[state.agent] -= state.body_bytes
+            state.body_bytes = 0
+
     def disconnected(self, connection_id: str) -> None:
         """A client left: its waiting calls stop waiting, its open calls get their result."""
         state = self._states.pop(connection_id, None)
@@ -83,9 +108,11 @@ class Connections:
     def _uncount(self, state: ConnectionState) -> None:
         if state.agent is not None:
             self._per_agent[state.agent] -= 1
+            self._body_bytes[state.agent] -= state.body_bytes
             if not self._per_agent[state.agent]:
                 del self._per_agent[state.agent]
-            state.agent = None
+                del self._body_bytes[state.agent]
+            state.agent, state.body_bytes = None, 0
 
     def open_on(self, connection_id: str) -> dict[str, OpenCall]:
         """The calls of one connection that owe a result."""

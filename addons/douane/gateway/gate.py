@@ -10,13 +10,14 @@ import orjson
 from mitmproxy import http
 from mitmproxy.proxy import server_hooks
 
+from douane.calls.agents import AGENT_UNKNOWN
 from douane.calls.call import Call, OpenCall
 from douane.calls.node import Node
 from douane.core.identity import canonical_host, one_destination
 from douane.core.refusal import ReasonCode, Refusal, RequestAmbiguous
 from douane.core.request import RawRequest
 from douane.gateway import refusals
-from douane.gateway.authenticate import AGENT_UNKNOWN, Authenticate
+from douane.gateway.authenticate import Authenticate
 from douane.gateway.connections import Connections, ConnectionState
 from douane.gateway.tap import Tap
 
@@ -86,17 +87,21 @@ class Gate:
             return refusals.response(refusals.FAILED_INSIDE, flow.id, None)
         if principal is None:
             return refusals.response(AGENT_UNKNOWN, flow.id, None)
+
+        def authentic() -> bool:
+            return self._authenticate.principal(state) is not None
+
         try:
             raw = raw_request(flow, state)
         except RequestAmbiguous as trap:
             raw = RawRequest(
                 "https", flow.request.host[:253], flow.request.port, flow.request.method[:32], b"/", (), b""
             )
-            call = Call(flow.id, principal, raw, HookPatience(None), state.gone)
+            call = Call(flow.id, principal, raw, HookPatience(None), state.gone, authentic)
             refusal = ambiguous(trap)
             await self._node.refuse(call, refusal)
             return refusals.response(refusal, flow.id, None, flow.request.host)
-        call = Call(flow.id, principal, raw, HookPatience(flow.metadata.get(DEADLINE)), state.gone)
+        call = Call(flow.id, principal, raw, HookPatience(flow.metadata.get(DEADLINE)), state.gone, authentic)
         if (forbidden := forbidden_protocol(raw)) is not None:
             await self._node.refuse(call, forbidden)
             return refusals.response(forbidden, flow.id, None, raw.host)
@@ -140,11 +145,13 @@ class Gate:
         response.stream = Tap(call, lambda: self._cut(client_id))
 
     def response(self, flow: http.HTTPFlow) -> None:
-        """The provider's response is complete."""
+        """The provider's response is complete, or a refusal is."""
+        self._connections.release_body(flow.client_conn.id)
         self._finish(flow, complete=True, error=None)
 
     def error(self, flow: http.HTTPFlow) -> None:
         """The call ended before its response did."""
+        self._connections.release_body(flow.client_conn.id)
         message = flow.error.msg if flow.error else ""
         self._finish(
             flow, complete=False, error="client gone" if "disconnected" in message else "connection failed or cut"

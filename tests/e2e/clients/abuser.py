@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import socket
 import ssl
 import sys
@@ -61,6 +62,36 @@ def holds() -> None:
             wire.send(request("DELETE", "api.github.com", f"/repos/acme/hold-{next(numbers)}"))
         begun.release()
         time.sleep(5)
+
+
+def chunks() -> None:
+    """A body that comes byte by byte, each in a chunk of its own."""
+    sent = request("POST", "sink.unmapped.example", "/things", b"", "Transfer-Encoding: chunked")
+    with Wire.tunnel(agent, address, "sink.unmapped.example", timeout=60) as wire:
+        wire.send(sent)
+        begun.release()
+        while True:
+            wire.send(b"1\r\na\r\n" * 40_000)
+
+
+def reading() -> None:
+    """What costs the most to read for its length: thousands of names in a query, documents in a GraphQL request."""
+    names = "&".join(["a=", *(f"{number:x}=" for number in range(4_000)), "a="])
+    document = "{" + " ".join(["a"] * 2_300) + "}"
+    asked = (
+        request("GET", "api.github.com", f"/search/issues?{names}"),
+        request(
+            "POST",
+            "api.github.com",
+            "/graphql",
+            json.dumps([{"query": document.replace("a", f"a{number}", 1)} for number in range(50)]).encode(),
+            "Content-Type: application/json",
+        ),
+    )
+    with Wire.tunnel(agent, address, "api.github.com", timeout=60) as wire:
+        while True:
+            wire.ask(asked[next(numbers) % 2])
+            begun.release()
 
 
 def forever(kind: str) -> None:

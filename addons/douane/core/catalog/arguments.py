@@ -43,9 +43,10 @@ def _lists(pairs: Pairs) -> dict[str, Any]:
     """Pairs of a query; what stands several times is a list, in which no condition finds the one value it wants."""
     found: dict[str, Any] = dict(pairs)
     if len(found) != len(pairs):
-        for name in found:
-            values = [text for other, text in pairs if other == name]
-            found[name] = values if len(values) > 1 else values[0]
+        values: dict[str, list[str]] = {}
+        for name, text in pairs:
+            values.setdefault(name, []).append(text)
+        found = {name: texts if len(texts) > 1 else texts[0] for name, texts in values.items()}
     return found
 
 

@@ -10,11 +10,18 @@ from douane.core.hosts import looks_like_inference, provider_of
 from douane.core.mask import mask_target, printable
 from douane.core.refusal import RequestAmbiguous
 from douane.core.request import METHODS, SAFE_METHODS, CanonicalRequest
-from douane.core.request.canonical import MULTIPART, override_in
+from douane.core.request.canonical import FORM, override_in
 from douane.core.tool import Classification, Nature, Tier
 
 _NATURES = {"DELETE": Nature.DELETE, "GET": Nature.READ, "HEAD": Nature.READ, "OPTIONS": Nature.META}
 _MOST_PATH = 300
+
+_OVERRIDE = re.compile(
+    rb"(?<![a-z0-9_-])(?:_method|_httpmethod|\$httpmethod|x-http-method|x-method-override)", re.IGNORECASE
+)
+"""A method override in a body that is not taken apart: whatever it says, it is the worst of them."""
+_AFTER_SEMICOLON = re.compile(rb";\s*_method=", re.IGNORECASE)
+"""Older servers part a query's and a form's fields by semicolons too."""
 
 _MODEL_PATH = re.compile(
     r"/(responses|messages|embeddings?|chat|completions|rerank|generate|embed|ocr|predictions)$"
@@ -93,18 +100,24 @@ def _model_host(request: CanonicalRequest, provider: str) -> Classification:
 def _method_and_json(request: CanonicalRequest) -> tuple[str, Any]:
     """The worse of the methods that a request asks for, an override inside its body included, and its JSON."""
     method = worse_method(request.method, request.other_method or request.method)
-    if method in SAFE_METHODS or not request.body:
+    if method in SAFE_METHODS:
         return method, None
-    if request.media_type == MULTIPART:
-        # Not taken apart: whatever the override says, it is the worst of them.
-        return ("DELETE" if b'_method"' in request.body.lower() else method), None
+    if _AFTER_SEMICOLON.search(request.raw.target):
+        method = "DELETE"
+    if not request.body:
+        return method, None
+    body, is_read = None, request.media_type == FORM and not _AFTER_SEMICOLON.search(request.body)
     try:
         body = request.json()
     except RequestAmbiguous:
-        return method, _unreadable(request.body)
-    if isinstance(body, dict) and (name := override_in(body)) is not None:
-        other = str(body[name]).strip().upper()
-        method = worse_method(method, other if other in METHODS else "DELETE")
+        body = _unreadable(request.body)
+    else:
+        is_read = is_read or body is not None
+        if isinstance(body, dict) and (name := override_in(body)) is not None:
+            other = str(body[name]).strip().upper()
+            method = worse_method(method, other if other in METHODS else "DELETE")
+    if not is_read and _OVERRIDE.search(request.body.replace(b"\0", b"")):
+        method = "DELETE"
     return method, body
 
 

@@ -2,7 +2,7 @@
 
 from douane.core.request.canonical import CanonicalRequest, canonicalise
 from douane.core.request.digests import DIFFERS_BETWEEN_RETRIES, is_signed, request_digest, semantic_digest
-from douane.core.request.raw import METHODS, SAFE_METHODS, RawRequest
+from douane.core.request.raw import METHODS, SAFE_METHODS, RawRequest, known_method
 
 __all__ = [
     "DIFFERS_BETWEEN_RETRIES",
@@ -12,6 +12,7 @@ __all__ = [
     "RawRequest",
     "canonicalise",
     "is_signed",
+    "known_method",
     "request_digest",
     "semantic_digest",
 ]

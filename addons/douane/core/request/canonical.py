@@ -34,11 +34,13 @@ _OVERRIDE_FIELDS = frozenset(
     {"_method", "_httpmethod", "$httpmethod", "x-http-method-override", "x-http-method", "x-method-override"}
 )
 _HEADERS_FIELD = "$httpheaders"
-_FIRST_LETTERS = "_$xX"
+_FIRST_LETTERS = "_$xX[ "
+_AROUND_A_NAME = "[] "
+"""Rack reads `[_method]` and ` _method` as `_method`."""
 _ONCE = frozenset(
     {b"content-type", b"content-encoding", b"content-length", b"authorization", b"transfer-encoding", b"x-amz-target"}
 )
-_WATCHED = _ONCE | _OVERRIDE_HEADERS
+_WATCHED = _ONCE | _OVERRIDE_HEADERS | {b"expect"}
 
 _NOT_PRINTABLE = re.compile(rb"[\x00-\x20\x7f-\xff#]")
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s\"';,]+)", re.IGNORECASE)
@@ -97,12 +99,10 @@ class CanonicalRequest:
         return _from_parts, (self.raw, self.content_type, self.body, self.other_method)
 
     def header(self, name: str) -> str | None:
-        """The first value of a header, or None."""
+        """A header's values, joined by commas (RFC 9110, 5.3), or None."""
         wanted = name.lower().encode()
-        for key, value in self.raw.headers:
-            if key.lower() == wanted:
-                return value.decode("latin-1").strip()
-        return None
+        values = [value.decode("latin-1").strip() for key, value in self.raw.headers if key.lower() == wanted]
+        return ", ".join(values) if values else None
 
     @property
     def path(self) -> bytes:
@@ -189,6 +189,8 @@ def canonicalise(raw: RawRequest) -> CanonicalRequest:
             override = override or set()
             override.add(value.decode("latin-1").strip().upper())
             continue
+        if lower == b"expect":  # the plain one is answered and taken out where the head is read
+            raise RequestAmbiguous("an Expect header other than 100-continue")
         if lower in seen:
             raise RequestAmbiguous("a header that may stand only once and stands twice")
         seen.add(lower)
@@ -213,7 +215,7 @@ def _overrides_in(pairs: Pairs, override: set[str] | None) -> set[str] | None:
     for name, text in pairs:
         if name[:1] not in _FIRST_LETTERS:
             continue
-        lower = name.lower()
+        lower = name.lower().strip(_AROUND_A_NAME)
         if lower == _HEADERS_FIELD:
             raise RequestAmbiguous("headers inside a parameter")
         if lower in _OVERRIDE_FIELDS:

@@ -6,7 +6,9 @@ import re
 
 import blake3
 
+from douane.core.refusal import RequestAmbiguous
 from douane.core.request.canonical import MULTIPART, CanonicalRequest
+from douane.core.request.fields import boundary_of
 from douane.core.request.raw import RawRequest
 
 _ESCAPED_BOUNDARY = b"\0douane boundary\0"
@@ -36,7 +38,6 @@ TELEMETRY_PREFIXES = (b"x-stainless-", b"x-datadog-", b"x-b3-")
 """Families of headers in which SDKs and tracers count their retries."""
 
 _SIGV4 = re.compile(rb"AWS4-HMAC-SHA256\s+Credential=([^/,\s]+)/\d{8}/([^,\s]+)")
-_BOUNDARY = re.compile(rb"boundary=\"?([^\";\s]{1,70})", re.IGNORECASE)
 
 
 def semantic_digest(request: CanonicalRequest, agent: str) -> str:
@@ -54,12 +55,8 @@ def semantic_digest(request: CanonicalRequest, agent: str) -> str:
         meant = value.strip()
         if lower == b"authorization" and (signed := _SIGV4.match(meant)):
             meant = signed.expand(rb"SigV4 \1 \2")
-        elif lower == b"content-type" and request.media_type == MULTIPART and (boundary := _BOUNDARY.search(meant)):
-            # Made at random for each try. Only if the replacement stands nowhere else, or two bodies would become one.
-            delimiter = b"--" + boundary[1]
-            if _ESCAPED_BOUNDARY not in body:
-                body = body.replace(delimiter, _ESCAPED_BOUNDARY)
-                meant = meant.replace(boundary[1], b"")
+        elif lower == b"content-type" and request.media_type == MULTIPART:
+            meant, body = _without_boundary(meant, body)
         headers.append(lower + b":" + meant)
     headers.sort()
     fields = [agent.encode(), raw.scheme.encode(), raw.host.encode(), b"%d" % raw.port, raw.method.encode(), raw.target]
@@ -68,6 +65,22 @@ def semantic_digest(request: CanonicalRequest, agent: str) -> str:
     hasher = blake3.blake3(b"douane semantic v1\n" + lengths + b"\n" + b"".join(fields))
     hasher.update(body)
     return hasher.hexdigest()
+
+
+def _without_boundary(content_type: bytes, body: bytes) -> tuple[bytes, bytes]:
+    """A multipart Content-Type and body without their boundary, which is made at random for each try.
+
+    Only where it stands between the parts and nowhere else, or two bodies would become one.
+    """
+    try:
+        boundary = boundary_of(content_type.decode("latin-1"))
+    except RequestAmbiguous:
+        return content_type, body
+    delimiter = re.compile(rb"(?:\A|\r\n)--" + re.escape(boundary) + rb"(?=(?:--)?[ \t]*(?:\r\n|\Z))")
+    plain, parts = delimiter.subn(_ESCAPED_BOUNDARY, body)
+    if content_type.count(boundary) != 1 or body.count(boundary) != parts or _ESCAPED_BOUNDARY in body:
+        return content_type, body
+    return content_type.replace(boundary, b""), plain
 
 
 _SIGNING_SCHEMES = (

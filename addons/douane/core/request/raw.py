@@ -8,6 +8,11 @@ METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"}
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
+def known_method(method: str) -> str:
+    """A method for people and records: an unknown one may be anything, a secret too."""
+    return method if method in METHODS else "unknown"
+
+
 @dataclass(frozen=True, slots=True)
 class RawRequest:
     """Exactly what goes upstream."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import dataclasses
+import functools
 import inspect
 import logging
 from collections.abc import Callable, Iterable
@@ -23,7 +24,7 @@ from mitmproxy.utils import asyncio_utils
 from douane.gateway import refusals
 from douane.gateway.connections import Connections
 from douane.gateway.gate import DEADLINE, HOOK_S, open_call
-from douane.gateway.internals.http1 import FAILED_CLIENTS, RUN_NOW, NextTurn, NextTurnCame
+from douane.gateway.internals.http1 import BODY_ROOM, FAILED_CLIENTS, RUN_NOW, NextTurn, NextTurnCame
 from douane.gateway.internals.turns import LARGE_BYTES, Turns
 from douane.gateway.protocols import ClosedLayer
 
@@ -139,7 +140,11 @@ class GovernedConnection(server.LiveConnectionHandler):
         self._connections = connections
         self._deadlines = deadlines
         self._turns = turns
+        self._turns_due = 0
+        self._turn_came = asyncio.Event()
+        self.ending = False
         setattr(self.client, RUN_NOW, self._run_now)
+        setattr(self.client, BODY_ROOM, functools.partial(connections.hold_body, self.client.id))
 
     async def handle_connection(self, connection: connection.Connection) -> None:
         """Read a connection to its end in large pieces: each costs a way through all layers."""
@@ -191,6 +196,9 @@ class GovernedConnection(server.LiveConnectionHandler):
         a task for each. And what is written to one transport goes out in one piece. A crash of a layer ends the
         connection, which would hang open otherwise. Large pieces take turns with the agent's other connections.
         """
+        if isinstance(event, events.DataReceived):
+            while self._turns_due:  # or what is read would pile up in front of a layer that waits for its turn
+                await self._turn_came.wait()
         is_large = isinstance(event, events.DataReceived) and len(event.data) > LARGE_BYTES
         if (is_large or isinstance(event, NextTurnCame)) and self._connections.several_agents:
             await self._turns.take(self._connections.agent_of(self.client.id) or self.client.id)
@@ -235,14 +243,23 @@ class GovernedConnection(server.LiveConnectionHandler):
             timer = asyncio_utils.create_task(self.wakeup(command), name="wakeup timer", keep_ref=False)
             self.wakeup_timer.add(timer)
         elif isinstance(command, NextTurn):
-            turn = self.server_event(NextTurnCame(command))
-            asyncio_utils.create_task(turn, name="next turn", keep_ref=True)
+            self._turns_due += 1
+            self._turn_came.clear()
+            asyncio_utils.create_task(self._next_turn(command), name="next turn", keep_ref=True)
         elif isinstance(command, commands.ConnectionCommand):
             if command.connection in self.transports:
                 half_close = isinstance(command, commands.CloseTcpConnection) and command.half_close
                 self.close_connection(command.connection, half_close)
         else:
             raise TypeError(f"unexpected command: {command}")
+
+    async def _next_turn(self, command: NextTurn) -> None:
+        try:
+            await self.server_event(NextTurnCame(command))
+        finally:
+            self._turns_due -= 1
+            if not self._turns_due:
+                self._turn_came.set()
 
     async def _bounded(self, function: HookFunction, data: Any) -> None:
         task = asyncio.current_task()
@@ -296,6 +313,7 @@ class GovernedConnection(server.LiveConnectionHandler):
 
     def cut(self) -> None:
         """End the client's connection in the middle of whatever it receives."""
+        self.ending = True
         self._abort(self.client)
 
     def log(self, message: str, level: int = logging.INFO, exc_info: Any = None) -> None:

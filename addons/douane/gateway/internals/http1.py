@@ -6,6 +6,7 @@ The classes take the place of mitmproxy's in its module, once per process, befor
 from __future__ import annotations
 
 import contextlib
+import re
 import weakref
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from mitmproxy.net.http import http1, status_codes
 from mitmproxy.proxy import commands, events, layer, tunnel
 from mitmproxy.proxy.layers import http as http_layer
 from mitmproxy.proxy.layers.http import _http1
+from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
     RequestData,
@@ -25,18 +27,29 @@ from mitmproxy.proxy.layers.http._hooks import HttpErrorHook, HttpRequestHeaders
 
 from douane.core.refusal import ReasonCode, Refusal
 from douane.gateway import refusals
+from douane.gateway.connections import MOST_AGENT_BODY_BYTES
 from douane.gateway.internals import MITMPROXY_VERSION
 
 MOST_HEADER_BYTES = 64 * 1024
 MOST_HEADER_FIELDS = 100
+MOST_RESPONSE_HEADER_BYTES = 256 * 1024
 MOST_BODY_BYTES = 64 * 1024 * 1024
+LARGE_BODY_BYTES = 64 * 1024
 PIECE_BYTES = 256 * 1024
+MOST_CHUNKS = 256
+"""Of a body, handled in one turn: each costs some 5 µs, be it a single byte."""
 
 RUN_NOW = "run_now"
 """Attribute of a client: runs a hook that needs no waiting; False for one that does."""
 
+BODY_ROOM = "body_room"
+"""Attribute of a client: takes the bytes that its request holds now; False where its agent holds too many."""
+
 FAILED_CLIENTS: weakref.WeakSet[connection.Client] = weakref.WeakSet()
 """Clients on whose connection a hook failed."""
+
+TOO_LARGE = "the request body is too large"
+TOO_MUCH = "the agent's requests under way hold too much"
 
 _REASONS = {
     400: (ReasonCode.REQUEST_AMBIGUOUS, "The request is not valid HTTP and was not sent."),
@@ -48,10 +61,19 @@ _REASONS = {
 }
 
 
+_HOLDS_TOO_MUCH = Refusal(
+    ReasonCode.LIMIT_EXCEEDED,
+    f"The bodies of the agent's requests under way hold over {MOST_AGENT_BODY_BYTES // 1024 // 1024} MiB and this one "
+    "was not sent. Wait for some of them to end.",
+)
+
+
 def error_page(status: int, message: str = "") -> bytes:
     """An error response as bytes: a refusal where the call was refused, a gateway error where the provider failed."""
     if refusals.FAILED_INSIDE_MARK in message or refusals.NO_DECISION_MARK in message:
         response = refusals.response(refusals.FAILED_INSIDE, "", None)
+    elif message == TOO_MUCH:
+        response = refusals.response(_HOLDS_TOO_MUCH, "", None)
     elif status in _REASONS:
         response = refusals.response(Refusal(*_REASONS[status]), "", None)
         response.status_code = status
@@ -90,6 +112,67 @@ class LimitedHttp1Server(_http1.Http1Server):
                 self.state = self.done
                 return
         yield from super().read_headers(event)
+
+    def read_body(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Hand on chunks that came together in one piece, and no more of them in a turn than cost a millisecond."""
+        pieces: list[bytes] = []
+        for command in super().read_body(event):
+            if isinstance(command, ReceiveHttp) and isinstance(command.event, RequestData):
+                pieces.append(command.event.data)
+                if len(pieces) < MOST_CHUNKS:
+                    continue
+                command = NextTurn()
+            if pieces:
+                yield ReceiveHttp(RequestData(self.stream_id, b"".join(pieces)))
+                pieces.clear()
+            yield command
+        if pieces:
+            yield ReceiveHttp(RequestData(self.stream_id, b"".join(pieces)))
+
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r\n]")
+_HEAD_END = re.compile(rb"\n\r?\n")
+
+
+class LimitedHttp1Client(_http1.Http1Client):
+    """Reads one response for one request, and no endless head."""
+
+    def read_body(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Hand on no more chunks in a turn than cost a few milliseconds."""
+        chunks = 0
+        for command in super().read_body(event):
+            yield command
+            chunks += isinstance(command, ReceiveHttp)
+            if chunks == MOST_CHUNKS:
+                chunks = 0
+                yield NextTurn()
+
+    def read_headers(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
+        """Read a response head; skip interim ones (RFC 9110, 15.2).
+
+        mitmproxy takes those for the answer, and each later answer for that to the request after its own.
+        """
+        if isinstance(event, events.DataReceived) and self.request and self.stream_id is not None:
+            held = bytes(self.buf)
+            while _is_interim(held) and self.buf.maybe_extract_lines():
+                held = bytes(self.buf)
+            if not held:
+                return
+            end = _HEAD_END.search(held)
+            odd = len(held) > len("HTTP/1.1 200") and not _STATUS_LINE.match(held)
+            if odd or (end.start() if end else len(held)) > MOST_RESPONSE_HEADER_BYTES:
+                yield commands.CloseConnection(self.conn)
+                what = "is not HTTP/1" if odd else "has an endless header"
+                yield ReceiveHttp(
+                    ResponseProtocolError(self.stream_id, f"the response {what}", ErrorCode.GENERIC_SERVER_ERROR)
+                )
+                return
+        yield from super().read_headers(event)
+
+
+def _is_interim(held: bytes) -> bool:
+    line = _STATUS_LINE.match(held)
+    return line is not None and line[1][:1] == b"1" and line[1] != b"101"
 
 
 class GovernedStream(http_layer.HttpStream):
@@ -148,15 +231,18 @@ class GovernedStream(http_layer.HttpStream):
         if not size:
             with contextlib.suppress(ValueError):
                 size = http1.expected_http_body_size(self.flow.request) or 0
+        why = TOO_LARGE
         if size <= MOST_BODY_BYTES:
-            return False
+            has_room = getattr(self.context.client, BODY_ROOM, None)
+            if size <= LARGE_BODY_BYTES or has_room is None or has_room(size):
+                return False
+            why = TOO_MUCH
         if not self.request_body_buf:
             yield HttpRequestHeadersHook(self.flow)
-        self.flow.error = flow.Error("the request body is too large")
+        self.flow.error = flow.Error(why)
         yield HttpErrorHook(self.flow)
         yield http_layer.SendHttp(
-            ResponseProtocolError(self.stream_id, "the request body is too large", ErrorCode.REQUEST_TOO_LARGE),
-            self.context.client,
+            ResponseProtocolError(self.stream_id, why, ErrorCode.REQUEST_TOO_LARGE), self.context.client
         )
         self.client_state = self.state_errored
         self.flow.live = False
@@ -188,6 +274,7 @@ def install() -> None:
     if version.VERSION != MITMPROXY_VERSION:
         raise RuntimeError(f"Douane is built against mitmproxy {MITMPROXY_VERSION}, not {version.VERSION}")
     http_layer.Http1Server = LimitedHttp1Server  # type: ignore[attr-defined]
+    http_layer.Http1Client = LimitedHttp1Client  # type: ignore[attr-defined]
     http_layer.HttpStream = GovernedStream  # type: ignore[misc]
     tunnel.TunnelLayer.event_to_child = _event_to_child  # type: ignore[method-assign]
     _http1.make_error_response = error_page  # type: ignore[assignment]

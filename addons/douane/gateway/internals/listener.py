@@ -8,12 +8,17 @@ import contextlib
 from mitmproxy import options
 from mitmproxy.proxy import mode_specs
 
+from douane.edge.ports import raise_descriptors
 from douane.gateway.connections import Connections
 from douane.gateway.internals.dispatch import Deadlines, GovernedConnection, HookTable
 from douane.gateway.internals.turns import Turns
 
 MOST_CONNECTIONS = 4096
-"""Of all clients together; the next one is closed unanswered."""
+"""Of all clients together. Beyond it a client that never said who it is gives way, or else the new one."""
+
+
+DESCRIPTORS_EACH = 3
+"""A client's socket, its provider's, and what the rest of the program needs."""
 
 
 class Listener:
@@ -28,6 +33,7 @@ class Listener:
         self._mode = mode_specs.ProxyMode.parse("regular")
         self._server: asyncio.Server | None = None
         self._live: dict[str, GovernedConnection] = {}
+        self._most = min(MOST_CONNECTIONS, raise_descriptors() // DESCRIPTORS_EACH)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def listen(self, host: str, port: int) -> tuple[str, int]:
@@ -37,7 +43,7 @@ class Listener:
         return str(address[0]), int(address[1])
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._live) >= MOST_CONNECTIONS:
+        if len(self._live) >= self._most and not self._make_room():
             writer.transport.abort()
             return
         task = asyncio.current_task()
@@ -53,6 +59,13 @@ class Listener:
             del self._live[handler.client.id]
             self._tasks.discard(task)
             self._connections.disconnected(handler.client.id)
+
+    def _make_room(self) -> bool:
+        for connection_id, handler in self._live.items():
+            if self._connections.agent_of(connection_id) is None and not handler.ending:
+                handler.cut()
+                return True
+        return False
 
     def cut(self, connection_id: str) -> None:
         """End one client's connection at once."""
