@@ -26,5 +26,7 @@ def shared_product(running_providers: Providers, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="module")
 def idle(tmp_path_factory: pytest.TempPathFactory) -> Product:
-    """A home whose node does not run."""
-    return Product(home=tmp_path_factory.mktemp("idle") / "home")
+    """A home with a reviewer and no agent, whose node does not run."""
+    product = Product(home=tmp_path_factory.mktemp("idle") / "home")
+    product.run("reviewer", "add", "first")
+    return product

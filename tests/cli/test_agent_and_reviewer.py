@@ -208,5 +208,7 @@ def test_a_further_link_logs_in_once_and_not_after_the_reviewer_is_gone(product:
 
 def test_nobody_yet(tmp_path: Path) -> None:
     empty = Product(home=tmp_path / "home")
+    empty.run("reviewer", "add", "first")
+    empty.run("reviewer", "remove", "first")
     assert empty.run("agent", "list").stdout == "No agent is registered.\n"
     assert empty.run("reviewer", "list").stdout == "There is no reviewer yet: douane reviewer add NAME\n"

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from douane.cli.policy import policy
 from douane.edge.home import shipped_policy_dir
+from support.product import Product
 
 type Run = Callable[..., Result]
 
@@ -159,7 +160,8 @@ def test_explain_misused(run: Run, folder: Path, arguments: list[str]) -> None:
     assert "Error: " in done.stderr
 
 
-def test_apply_without_a_node_says_what_to_do(run: Run) -> None:
+def test_apply_without_a_node_says_what_to_do(run: Run, tmp_path: Path) -> None:
+    Product(home=tmp_path / "home").run("reviewer", "add", "rita")
     done = run("apply")
     assert done.exit_code == 1
     assert "Start one with `douane up`, then run `douane policy apply` again." in done.stderr

@@ -69,7 +69,7 @@ def add(name: str, labels: tuple[str, ...], cap: str | None, home: Path, as_json
       douane agent add nightly --label env=production --cap 5
     """
     body = {"name": name, "labels": _labels(labels), "cap_usd": None if cap is None else cap.removeprefix("$")}
-    _tell_key(Backend(home), path("agents"), body, as_json=as_json)
+    _tell_key(Backend(home, make=True), path("agents"), body, as_json=as_json)
 
 
 @agent.command("list")

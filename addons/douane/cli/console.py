@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from douane.cli.options import Address, home_option
+from douane.cli.options import Address, existing_home, home_option
 
 
 @click.command()
@@ -25,7 +25,6 @@ def console(home: Path, console: tuple[str, int], ready_fd: int | None) -> None:
     """
     from douane.console.serve import ConsoleError, serve  # mitmweb takes a second to load
     from douane.edge import log
-    from douane.edge.home import Home
 
     log.set_up()
     host, port = console
@@ -39,7 +38,7 @@ def console(home: Path, console: tuple[str, int], ready_fd: int | None) -> None:
             sys.stdout.flush()
 
     try:
-        asyncio.run(serve(Home.prepare(home), host, port, ready))
+        asyncio.run(serve(existing_home(home), host, port, ready))
     except ConsoleError as error:
         click.echo(f"douane: {error}", err=True)
         sys.exit(1)

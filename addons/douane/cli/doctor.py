@@ -17,9 +17,8 @@ from rich.progress import track
 from rich.text import Text
 
 from douane.api.client import ApiClient, path
-from douane.cli.options import home_option, json_option
+from douane.cli.options import existing_home, home_option, json_option
 from douane.cli.rows import plain, print_rows
-from douane.edge.home import Home
 from douane.edge.runtimes import environment
 
 PROBE = "https://probe.douane.invalid/"
@@ -149,7 +148,7 @@ def doctor(home: Path, as_json: bool) -> None:
     Example:
       douane doctor --json | jq '.[] | select(.governed == false)'
     """
-    found_home = Home.at(home)
+    found_home = existing_home(home)
     client = ApiClient(found_home.api_socket)
     proxy = client.request("GET", "/v1/health")["proxy"]
     agents = [row["name"] for row in client.request("GET", "/v1/agents")["agents"] if not row["suspended"]]

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from douane.edge.home import Home
+from douane.edge.home import Home, NoHome
 
 home_option = click.option(
     "--home",
@@ -20,6 +20,14 @@ home_option = click.option(
     help="The folder with keys, store and API socket.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+def existing_home(path: Path) -> Home:
+    """The home that a command looks at or changes: a mistyped `--home` is a mistake, not a new node."""
+    try:
+        return Home.existing(path)
+    except NoHome as missing:
+        raise click.UsageError(str(missing)) from None
 
 
 class Address(click.ParamType[tuple[str, int]]):

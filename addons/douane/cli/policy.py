@@ -17,7 +17,7 @@ from rich.table import Table
 
 from douane.api.client import ApiClient, NodeNotRunning
 from douane.calls.inspection import inspect
-from douane.cli.options import home_option, json_option
+from douane.cli.options import existing_home, home_option, json_option
 from douane.core.catalog import Catalog
 from douane.core.charge import Unpriced
 from douane.core.decision import Effect
@@ -26,7 +26,7 @@ from douane.core.money import usd_from_nano
 from douane.core.pricing import Plan, PriceBook
 from douane.core.refusal import ReasonCode, RequestAmbiguous
 from douane.core.request import RawRequest
-from douane.edge.home import Home, shipped_policy_dir
+from douane.edge.home import shipped_policy_dir
 from douane.edge.policy import (
     LoadedPolicy,
     count_cases,
@@ -167,7 +167,7 @@ def apply(by: str | None, dry_run: bool, home: Path, as_json: bool) -> None:
       douane policy apply --dry-run
       douane policy apply --by ada
     """
-    client = ApiClient(Home(home.expanduser().absolute()).api_socket)
+    client = ApiClient(existing_home(home).api_socket)
     try:
         change: dict[str, Any] = client.request(
             "POST", "/v1/policy/apply", {"by": by or _user(), "dry_run": dry_run}, timeout_s=120.0

@@ -33,7 +33,7 @@ def add(name: str, home: Path, as_json: bool) -> None:
     Example:
       douane reviewer add rita
     """
-    made = Backend(home).request("POST", path("reviewers"), {"name": name})
+    made = Backend(home, make=True).request("POST", path("reviewers"), {"name": name})
     if as_json:
         click.echo(json.dumps(made))
         return

@@ -13,8 +13,7 @@ from types import FrameType
 import click
 
 from douane.api.client import ApiClient, ApiError, NodeNotRunning, path
-from douane.cli.options import home_option
-from douane.edge.home import Home
+from douane.cli.options import existing_home, home_option
 from douane.edge.runtimes import environment
 
 SESSION_SECONDS = 7 * 86_400
@@ -36,7 +35,7 @@ def run(agent: str, home: Path, command: tuple[str, ...]) -> None:
       douane run --agent coder -- python agent.py
       douane run --agent coder -- curl https://api.github.com/zen
     """
-    found = Home.at(home)
+    found = existing_home(home)
     client = ApiClient(found.api_socket)
     proxy = client.request("GET", "/v1/health")["proxy"]
     key = client.request("POST", path("agents", agent, "sessions"), {"seconds": SESSION_SECONDS})["key"]

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 
 class HomeError(Exception):
     """The home folder cannot be used; the message is one clear line."""
+
+
+class NoHome(HomeError):
+    """No node was ever started on the folder."""
 
 
 _LONGEST_SOCKET_PATH = 100
@@ -58,6 +64,20 @@ class Home:
         return cls(path.expanduser().absolute())
 
     @classmethod
+    def existing(cls, path: Path) -> Home:
+        """The home of a node that was started before, checked; makes nothing; raises `NoHome`, `HomeError`."""
+        home = cls.at(path)
+        try:
+            home.database.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            missing = f"no node was started in {home.root} yet" if home.root.is_dir() else f"there is no {home.root}"
+            mend = f"Name its home with --home DIR, or start one there: douane up --home {shlex.quote(str(home.root))}"
+            raise NoHome(f"{missing}. {mend}") from None
+        except OSError as error:
+            raise HomeError(f"cannot use the home folder {home.root}: {error.strerror}") from error
+        return cls.prepare(path)
+
+    @classmethod
     def prepare(cls, path: Path) -> Home:
         """Make the folders or check whose they are and who may enter; raises `HomeError`."""
         home = cls.at(path)
@@ -91,6 +111,11 @@ def _check(path: Path, forbidden: int, mend: str) -> None:
     if stat.S_IMODE(found.st_mode) & forbidden and not stat.S_ISLNK(found.st_mode):
         touch = "changed" if forbidden == 0o022 else "read or changed"
         raise HomeError(f"{path} can be {touch} by other users. Run: {mend}")
+
+
+def scratch_folder() -> tempfile.TemporaryDirectory[str]:
+    """A private folder that ends with its `with`."""
+    return tempfile.TemporaryDirectory(prefix="douane-")
 
 
 def shipped_policy_dir() -> Path:

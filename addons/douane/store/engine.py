@@ -58,6 +58,14 @@ class OpenCall:
     review_id: str | None
 
 
+def policy_in_force(connection: sqlite3.Connection) -> tuple[str, str] | None:
+    """Digest and text of the policy in force."""
+    row = connection.execute(
+        "SELECT digest, text FROM policy WHERE text_blake3 = (SELECT value FROM fact WHERE name = 'policy')"
+    ).fetchone()
+    return None if row is None else (row[0], row[1])
+
+
 class Engine:
     """All that the writer does inside its transactions."""
 
@@ -301,7 +309,7 @@ class Engine:
 
     def record_policy(self, digest: str, policy_text: str, by: str, difference: Sequence[str]) -> None:
         """Put a policy in force, its whole text kept."""
-        previous = self.policy_in_force()
+        previous = policy_in_force(self.connection)
         data = policy_text.encode(errors="replace")
         body: bodies.Body = {
             "digest": text(digest),
@@ -314,13 +322,6 @@ class Engine:
         row = (body["text_blake3"], body["digest"], data.decode())
         self.connection.execute("INSERT OR REPLACE INTO policy VALUES (?, ?, ?)", row)
         self.connection.execute("INSERT OR REPLACE INTO fact VALUES ('policy', ?)", row[:1])
-
-    def policy_in_force(self) -> tuple[str, str] | None:
-        """Digest and text of the policy in force."""
-        row = self.connection.execute(
-            "SELECT digest, text FROM policy WHERE text_blake3 = (SELECT value FROM fact WHERE name = 'policy')"
-        ).fetchone()
-        return None if row is None else (row[0], row[1])
 
     def heartbeat(self) -> None:
         """Record that the node lives."""

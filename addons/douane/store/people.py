@@ -6,6 +6,7 @@ that raises has failed half-way, and latches the store.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +23,16 @@ KEY_ID_CHARS = 16
 """Enough of a key's hash to tell keys apart in the register."""
 
 
-def agents(engine: Engine) -> list[AgentRow]:
+def agents(connection: sqlite3.Connection, now_us: int) -> list[AgentRow]:
     """All agents, with the keys that are valid now."""
     keys: dict[str, dict[str, int | None]] = {}
-    for key_hash, agent, ends in engine.connection.execute(
-        "SELECT key_hash, agent, ends_us FROM agent_key WHERE ends_us IS NULL OR ends_us > ?", (engine.clock.now_us,)
+    for key_hash, agent, ends in connection.execute(
+        "SELECT key_hash, agent, ends_us FROM agent_key WHERE ends_us IS NULL OR ends_us > ?", (now_us,)
     ):
         keys.setdefault(agent, {})[key_hash] = ends
     return [
         AgentRow(name, orjson.loads(labels), cap, bool(suspended), created, keys.get(name, {}))
-        for name, labels, cap, suspended, created in engine.connection.execute(
+        for name, labels, cap, suspended, created in connection.execute(
             "SELECT name, labels, cap_nano, suspended, created_us FROM agent ORDER BY name"
         )
     ]
@@ -126,16 +127,14 @@ def end_session_key(engine: Engine, name: str, key_hash: str) -> AgentRow | KeyE
     return _changed(engine, "agent.session.end", name, before) if cursor.rowcount else before
 
 
-def ever_had_agents(engine: Engine) -> bool:
+def ever_had_agents(connection: sqlite3.Connection) -> bool:
     """Whether an agent was ever registered."""
-    return engine.connection.execute("SELECT 1 FROM fact WHERE name = 'ever_had_agents'").fetchone() is not None
+    return connection.execute("SELECT 1 FROM fact WHERE name = 'ever_had_agents'").fetchone() is not None
 
 
-def reviewers(engine: Engine) -> list[ReviewerRow]:
+def reviewers(connection: sqlite3.Connection) -> list[ReviewerRow]:
     """All reviewers."""
-    return [
-        ReviewerRow(*row) for row in engine.connection.execute("SELECT name, created_us FROM reviewer ORDER BY name")
-    ]
+    return [ReviewerRow(*row) for row in connection.execute("SELECT name, created_us FROM reviewer ORDER BY name")]
 
 
 def add_reviewer(engine: Engine, name: str, secret_hash: str) -> ReviewerRow | ValueError:

@@ -14,8 +14,10 @@ import orjson
 
 from douane.core.decision import Budget
 from douane.core.review import OPEN, ReviewState
+from douane.store import people
 from douane.store.clock import Clock, ClockState, boot_id, boot_us, wall_us
-from douane.store.interface import LogEntry, LogFilter, Review, Spend, StoreError
+from douane.store.engine import policy_in_force
+from douane.store.interface import AgentRow, LogEntry, LogFilter, Review, ReviewerRow, Spend, StoreError
 from douane.store.reviews import COLUMNS, from_row
 
 MOST = 100_000
@@ -23,7 +25,10 @@ MOST = 100_000
 
 
 class Reader:
-    """Log, spend and reviews of a database. When idle, its thread does not keep the interpreter from exiting."""
+    """What a database holds, unchanged. When idle, its thread does not keep the interpreter from exiting."""
+
+    latched: None = None
+    """Nothing is written, so nothing can fail for good."""
 
     def __init__(self, path: Path, clock: Clock | None) -> None:
         self._path = path
@@ -77,11 +82,14 @@ class Reader:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)
 
     async def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return await self._read(lambda connection: connection.execute(sql, parameters).fetchall())
+
+    async def _read[T](self, function: Callable[[sqlite3.Connection], T]) -> T:
         connection = self._connection
         if connection is None:
             raise StoreError("the reader is closed")
         try:
-            return await self._in_thread(lambda: connection.execute(sql, parameters).fetchall())
+            return await self._in_thread(lambda: function(connection))
         except sqlite3.Error as error:
             raise StoreError(f"{self._path} cannot be read: {error}") from error
 
@@ -186,6 +194,23 @@ class Reader:
         if not after_version:
             found.reverse()
         return [from_row(row, clock.ledger_us, clock.of_day) for row in found]
+
+    async def agents(self) -> Sequence[AgentRow]:
+        """All agents."""
+        now_us = (await self._now()).now_us
+        return await self._read(lambda connection: people.agents(connection, now_us))
+
+    async def ever_had_agents(self) -> bool:
+        """Whether an agent was ever registered, also if it was removed since."""
+        return await self._read(people.ever_had_agents)
+
+    async def reviewers(self) -> Sequence[ReviewerRow]:
+        """All reviewers."""
+        return await self._read(people.reviewers)
+
+    async def policy_in_force(self) -> tuple[str, str] | None:
+        """Digest and text of the policy in force."""
+        return await self._read(policy_in_force)
 
     async def reviewer_session(self, token_hash: str) -> str | None:
         """Whose session this is, if it has not ended."""

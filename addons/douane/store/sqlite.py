@@ -18,7 +18,7 @@ from douane.core.tree import TreeHead
 from douane.edge.keys import SigningKeys
 from douane.store import bodies, people
 from douane.store.clock import Clock, boot_id, boot_us, wall_us
-from douane.store.engine import Engine
+from douane.store.engine import Engine, policy_in_force
 from douane.store.floods import Floods
 from douane.store.interface import (
     Admission,
@@ -345,7 +345,9 @@ class SqliteStore(Store):
 
     async def agents(self) -> Sequence[AgentRow]:
         """All agents."""
-        answer: Sequence[AgentRow] = await self._do(people.agents, needs_room=False)
+        answer: Sequence[AgentRow] = await self._do(
+            lambda engine: people.agents(engine.connection, engine.clock.now_us), needs_room=False
+        )
         return answer
 
     async def add_agent(self, name: str, labels: Mapping[str, str], cap_nano: int | None, key_hash: str) -> AgentRow:
@@ -387,12 +389,14 @@ class SqliteStore(Store):
 
     async def ever_had_agents(self) -> bool:
         """Whether an agent was ever registered, also if it was removed since."""
-        answer: bool = await self._do(people.ever_had_agents, needs_room=False)
+        answer: bool = await self._do(lambda engine: people.ever_had_agents(engine.connection), needs_room=False)
         return answer
 
     async def reviewers(self) -> Sequence[ReviewerRow]:
         """All reviewers."""
-        answer: Sequence[ReviewerRow] = await self._do(people.reviewers, needs_room=False)
+        answer: Sequence[ReviewerRow] = await self._do(
+            lambda engine: people.reviewers(engine.connection), needs_room=False
+        )
         return answer
 
     async def add_reviewer(self, name: str, secret_hash: str) -> ReviewerRow:
@@ -448,7 +452,9 @@ class SqliteStore(Store):
 
     async def policy_in_force(self) -> tuple[str, str] | None:
         """Digest and text of the policy in force."""
-        answer: tuple[str, str] | None = await self._do(lambda engine: engine.policy_in_force(), needs_room=False)
+        answer: tuple[str, str] | None = await self._do(
+            lambda engine: policy_in_force(engine.connection), needs_room=False
+        )
         return answer
 
     async def record_heartbeat(self) -> None:
@@ -485,7 +491,7 @@ class SqliteStore(Store):
 
     @classmethod
     def read_only(cls, path: Path) -> Reader:
-        """A view of a database beside whoever writes it: log, spend and reviews. Use as `async with`."""
+        """A view of a database beside whoever writes it, that changes nothing. Use as `async with`."""
         return Reader(path, None)
 
     @property
