@@ -125,6 +125,7 @@ def _(product: Product) -> None:
 
 
 @does("POST", "/v1/agents/suspend-all")
+@does("POST", "/v1/agents/resume-all")
 def _(product: Product) -> None:
     one, other = added(product), added(product)
     answer = product.api("POST", "/v1/agents/suspend-all")
@@ -132,9 +133,10 @@ def _(product: Product) -> None:
     assert {one.name, other.name} <= set(answer.body["suspended"])
     assert not passes(product, one)
     assert product.api("POST", "/v1/agents/suspend-all").body == {"suspended": []}
-    for row in product.api("GET", "/v1/agents").body["agents"]:
-        assert row["suspended"]
-        assert product.api("POST", f"/v1/agents/{row['name']}/resume").status == 200
+    assert all(row["suspended"] for row in product.api("GET", "/v1/agents").body["agents"])
+    answer = product.api("POST", "/v1/agents/resume-all")
+    assert {one.name, other.name} <= set(answer.body["resumed"])
+    assert product.api("POST", "/v1/agents/resume-all").body == {"resumed": []}
     assert passes(product, one)
     assert passes(product, other)
 
@@ -461,6 +463,7 @@ MISTAKES = [
     ("POST", "/v1/agents", {}, ["name"]),
     ("POST", "/v1/agents", {"name": "A", "labels": {"E": "x", "env": 1}, "cap_usd": "-1", "capp": 1},
      ["name", "labels.E", "labels.env", "cap_usd", "capp"]),
+    ("POST", "/v1/agents", {"name": "resume-all"}, ["name"]),
     ("POST", "/v1/agents", {"name": "suspend-all", "labels": {"a": "x" * 201}}, ["name", "labels.a"]),
     ("POST", "/v1/agents", {"name": "a", "labels": {f"l{n}": "" for n in range(51)}}, ["labels"]),
     *(("POST", "/v1/agents", {"name": "a", "cap_usd": cap}, ["cap_usd"])

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,19 @@ def test_a_home_with_a_space_can_be_pasted(tmp_path: Path) -> None:
     )
     assert done.stdout == f"{home}/ca-cert.pem\n"
     assert Path(done.stdout.strip()).is_file()
+
+
+def test_the_first_agent_ends_calling_without_a_key(new_product: Callable[..., Product]) -> None:
+    product = new_product().start()
+    said = "# the first agent: from now on every client needs a key, and one without gets a 407"
+    assert said in product.run("agent", "add", "first").stdout.splitlines()
+    with Wire.open(product.proxy_address) as wire:
+        wire.send(b"CONNECT api.github.com:443 HTTP/1.1\r\nHost: api.github.com:443\r\n\r\n")
+        assert wire.head().status == 407
+    assert said not in product.run("agent", "add", "second").stdout
+    product.run("agent", "remove", "first")
+    product.run("agent", "remove", "second")
+    assert json.loads(product.run("agent", "add", "third", "--json").stdout)["first"] is False, "it is for good"
 
 
 def test_a_key_is_shown_once_and_never_again(home: Product) -> None:
@@ -100,8 +114,9 @@ def test_suspend_and_resume(product: Product) -> None:
         assert not passes(product, other)
         assert product.run("agent", "suspend", "--all").stdout == "suspended: none\n"
     finally:
-        for row in json.loads(product.run("agent", "list", "--json").stdout):
-            product.api("POST", f"/v1/agents/{row['name']}/resume")
+        printed = product.run("agent", "resume", "--all").stdout
+    assert {"paused", "not-paused"} <= set(printed.removeprefix("resumed: ").strip().split(", "))
+    assert product.run("agent", "resume", "--all").stdout == "resumed: none\n"
     assert passes(product, other)
 
 
@@ -154,6 +169,8 @@ NAME = "name: a name is 1 to 64 lower-case letters, digits, `.`, `_` and `-`, an
         (["agent", "resume", "nobody"], 1, "there is no agent nobody"),
         (["agent", "suspend"], 2, "Name one agent, or --all."),
         (["agent", "suspend", "x", "--all"], 2, "Name one agent, or --all."),
+        (["agent", "resume"], 2, "Name one agent, or --all."),
+        (["agent", "resume", "x", "--all"], 2, "Name one agent, or --all."),
         (["reviewer", "add", "Rita"], 1, NAME),
         (["reviewer", "link", "nobody"], 1, "there is no reviewer nobody"),
         (["reviewer", "remove", "nobody"], 1, "there is no reviewer nobody"),

@@ -39,7 +39,8 @@ MOST_CAP_NANO = MAX_INTEGER
 
 LONGEST_WAIT_S = 60.0
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-KILL_SWITCH = "suspend-all"
+ALL = frozenset({"suspend-all", "resume-all"})
+"""The kill switch and its undoing: paths where other routes have a name."""
 
 
 def _name(value: Any) -> Any:
@@ -51,8 +52,8 @@ def _name(value: Any) -> Any:
 
 
 def _agent_name(value: Any) -> Any:
-    if value == KILL_SWITCH:
-        raise ValueError(f"`{KILL_SWITCH}` is the kill switch, not a name")
+    if value in ALL:
+        raise ValueError(f"`{value}` is the kill switch, not a name")
     return _name(value)
 
 
@@ -219,9 +220,10 @@ class AgentsRoute(_Handler):
     async def post(self) -> None:
         """Register one; its key is told this once."""
         new = self.body(NewAgent)
+        first = self.node.agents.default_agent_allowed
         adding = self.node.add_agent(new.name, new.labels, new.cap_usd)
         row, key = await self.known(f"agent {new.name}", adding)
-        self.answer({"agent": agent_json(row), "key": key}, 201)
+        self.answer({"agent": agent_json(row), "key": key, "first": first}, 201)
 
 
 class AgentRoute(_Handler):
@@ -260,15 +262,16 @@ class SessionsRoute(_Handler):
         self.answer({})
 
 
-class SuspendAllRoute(_Handler):
-    """`POST agents/suspend-all`."""
+class AllAgentsRoute(_Handler):
+    """`POST agents/suspend-all`, `POST agents/resume-all`."""
 
-    async def post(self) -> None:
-        """The kill switch."""
-        names = [row.name for row in await self.node.store.agents() if not row.suspended]
+    async def post(self, what: str) -> None:
+        """The kill switch, or its undoing."""
+        suspended = what == "suspend"
+        names = [row.name for row in await self.node.store.agents() if row.suspended != suspended]
         for name in names:
-            await self.node.suspend_agent(name, suspended=True)
-        self.answer({"suspended": names})
+            await self.node.suspend_agent(name, suspended=suspended)
+        self.answer({"suspended" if suspended else "resumed": names})
 
 
 class ReviewersRoute(_Handler):
@@ -494,7 +497,7 @@ class HeadRoute(_Handler):
 ROUTES = (
     (r"/v1/health", HealthRoute),
     (r"/v1/agents", AgentsRoute),
-    (rf"/v1/agents/{KILL_SWITCH}", SuspendAllRoute),
+    (r"/v1/agents/(suspend|resume)-all", AllAgentsRoute),
     (r"/v1/agents/([^/]+)", AgentRoute),
     (r"/v1/agents/([^/]+)/(rotate|suspend|resume)", AgentChangeRoute),
     (r"/v1/agents/([^/]+)/sessions", SessionsRoute),

@@ -49,6 +49,8 @@ def _tell_key(backend: Backend, route: str, body: Any = None, *, as_json: bool) 
     for variable, value in environment(f"http://{name}:{made['key']}@{proxy}", backend.home.ca_cert).items():
         click.echo(f"export {variable}={shlex.quote(value)}")
     click.echo("# Node reads NODE_USE_ENV_PROXY from 22.21 and 24 on; older ones go direct")
+    if made.get("first"):
+        click.echo("# the first agent: from now on every client needs a key, and one without gets a 407")
 
 
 @agent.command()
@@ -144,26 +146,32 @@ def suspend(name: str | None, every: bool, home: Path) -> None:
       douane agent suspend nightly
       douane agent suspend --all
     """
+    _switch("suspend", "suspended", name, every, home)
+
+
+@agent.command()
+@click.argument("name", required=False)
+@click.option("--all", "every", is_flag=True, help="Every agent that is suspended.")
+@home_option
+def resume(name: str | None, every: bool, home: Path) -> None:
+    """Let a suspended agent, or all, call again.
+
+    \b
+    Examples:
+      douane agent resume nightly
+      douane agent resume --all
+    """
+    _switch("resume", "resumed", name, every, home)
+
+
+def _switch(what: str, done: str, name: str | None, every: bool, home: Path) -> None:
+    """Suspend or resume one agent, or all."""
     if every == (name is not None):
         raise click.UsageError("Name one agent, or --all.")
     backend = Backend(home)
     if name is None:
-        names = backend.request("POST", path("agents", "suspend-all"))["suspended"]
-        click.echo(f"suspended: {', '.join(names) or 'none'}")
+        names = backend.request("POST", path("agents", f"{what}-all"))[done]
+        click.echo(f"{done}: {', '.join(names) or 'none'}")
     else:
-        backend.request("POST", path("agents", name, "suspend"))
-        click.echo(f"{name} is suspended")
-
-
-@agent.command()
-@click.argument("name")
-@home_option
-def resume(name: str, home: Path) -> None:
-    """Let a suspended agent call again.
-
-    \b
-    Example:
-      douane agent resume nightly
-    """
-    Backend(home).request("POST", path("agents", name, "resume"))
-    click.echo(f"{name} may call again")
+        backend.request("POST", path("agents", name, what))
+        click.echo(f"{name} is suspended" if what == "suspend" else f"{name} may call again")
