@@ -71,6 +71,24 @@ def test_a_name_that_does_nothing_is_a_warning_in_a_hold_and_a_mistake_in_an_all
     assert "policy.yaml:2: the catalog has no tool `github.repos.delet`" in done.stderr
 
 
+def test_every_answer_names_its_folder_and_what_comes_next(run: Run, folder: Path, tmp_path: Path) -> None:
+    (folder / "cases" / "tiers.yaml").write_text("- {call: GET https://api.github.com/user, effect: allow}\n")
+    for case in (folder / "cases").glob("[!t]*"):
+        case.unlink()
+    assert run("check").stdout.startswith(f"{folder}: no mistakes; ")
+    assert run("check").stdout.endswith(" rules, 1 case. Next: douane policy test\n")
+    shipped = str(shipped_policy_dir())
+    assert run("check", shipped).stdout.endswith(f" Next: douane policy test {shipped}\n")
+    assert run("test").stdout == f"{folder}: 1 case, all as expected.\n", "there is no node to apply it to"
+    Product(home=tmp_path / "home").run("reviewer", "add", "rita")
+    assert run("test").stdout == f"{folder}: 1 case, all as expected. Next: douane policy apply\n"
+    assert "Next" not in run("test", str(shipped_policy_dir())).stdout
+    assert "apply" in run(*DELETE).stdout
+    assert "apply" not in run(*DELETE, "--policy", str(shipped_policy_dir())).stdout
+    (folder / "policy.yaml").write_text("version: 1\nrulez: []\n")
+    assert run("check").stderr.endswith(f"\n{folder}: 1 mistake; the policy takes no force.\n")
+
+
 def test_a_folder_without_a_policy(run: Run, tmp_path: Path) -> None:
     done = run("check", str(tmp_path))
     assert (done.exit_code, done.stdout) == (2, "")
@@ -134,6 +152,35 @@ def test_explain_prices_a_model_call(run: Run, folder: Path) -> None:
     dear = json.loads(run(*call, json.dumps({**body, "max_tokens": 10_000})).stdout)
     assert 0 < cheap["worst_case_usd"] < dear["worst_case_usd"]
     assert (dear["effect"], dear["rule"]) == ("hold", "dear")
+
+
+DELETE = ("explain", "DELETE", "https://api.github.com/repos/acme/site")
+
+
+def test_explain_knows_the_agents_labels_and_cap(run: Run, folder: Path, tmp_path: Path) -> None:
+    home = Product(home=tmp_path / "home")
+    home.run("agent", "add", "nightly", "--label", "env=production", "--label", "team=ops", "--cap", "5")
+    shutil.copyfile(shipped_policy_dir() / "policy.yaml", folder / "policy.yaml")
+    told = json.loads(run(*DELETE, "--agent", "nightly", "--json").stdout)
+    assert (told["agent_known"], told["rule"]) == (True, "irreversible-in-production")
+    assert told["labels"] == {"env": "production", "team": "ops"}
+    other = json.loads(run(*DELETE, "--agent", "nightly", "--label", "env=staging", "--json").stdout)
+    assert other["labels"] == {"env": "staging", "team": "ops"}
+    assert other["rule"] != told["rule"]
+    (folder / "policy.yaml").write_text("version: 1\n")
+    told = json.loads(run(*DELETE, "--agent", "nightly", "--json").stdout)
+    assert (told["cap_usd"], told["cap_source"]) == (5.0, "agent")
+
+
+def test_explain_says_that_it_does_not_know_the_agent(run: Run, folder: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        done = run(*DELETE, "--agent", "nightyl")
+        assert (done.exit_code, "github.repos.delete" in done.stdout) == (0, True)
+        assert "no agent nightyl is registered in" in done.stderr
+        done = run(*DELETE, "--agent", "nightyl", "--json")
+        assert (done.stderr, json.loads(done.stdout)["agent_known"]) == ("", False)
+        assert run(*DELETE).stderr == "", "nobody asked about one agent"
+        Product(home=tmp_path / "home").run("agent", "add", "nightly", check=False)
 
 
 def test_explain_for_people_masks_and_reads_a_file(run: Run, folder: Path, tmp_path: Path) -> None:

@@ -11,22 +11,25 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from douane.api.client import ApiClient, NodeNotRunning
 from douane.calls.inspection import inspect
+from douane.cli.backend import Backend
 from douane.cli.options import existing_home, home_option, json_option
+from douane.cli.rows import counted
 from douane.core.catalog import Catalog
 from douane.core.charge import Unpriced
-from douane.core.decision import Effect
+from douane.core.decision import Effect, Principal
 from douane.core.mask import mask_arguments, printable
 from douane.core.money import usd_from_nano
 from douane.core.pricing import Plan, PriceBook
 from douane.core.refusal import ReasonCode, RequestAmbiguous
 from douane.core.request import RawRequest
-from douane.edge.home import shipped_policy_dir
+from douane.edge.home import Home, shipped_policy_dir
 from douane.edge.policy import (
     LoadedPolicy,
     count_cases,
@@ -71,8 +74,9 @@ def check(directory: Path | None, policy_dir: Path | None, home: Path) -> None:
     """
     folder = directory or _folder(policy_dir, home)
     loaded, _, _ = _load(folder)
-    cases = count_cases(folder)
-    click.echo(f"{folder}: no mistakes; {len(loaded.policy.rules)} rules, {cases} cases. Next: douane policy test")
+    found = f"{counted(len(loaded.policy.rules), 'rule')}, {counted(count_cases(folder), 'case')}"
+    other = "" if folder == _folder(None, home) else f" {folder}"
+    click.echo(f"{folder}: no mistakes; {found}. Next: douane policy test{other}")
 
 
 @policy.command()
@@ -90,18 +94,21 @@ def test(directory: Path | None, policy_dir: Path | None, home: Path) -> None:
     loaded, catalog, _ = _load(folder)
     failures = run_cases(loaded, catalog, folder)
     _print_all(failures)
-    cases = count_cases(folder)
+    cases = counted(count_cases(folder), "case")
     if failures:
-        click.echo(f"{len(failures)} of {cases} cases failed.", err=True)
+        click.echo(f"{folder}: {len(failures)} of {cases} failed.", err=True)
         sys.exit(EXIT_FAILED)
-    click.echo(f"{cases} cases, all as expected." if cases else f"There are no cases in {folder / 'cases'}.")
+    following = " Next: douane policy apply" if _can_apply(folder, home) else ""
+    click.echo(f"{folder}: {cases}, all as expected.{following}")
 
 
 @policy.command()
 @click.argument("method")
 @click.argument("url")
 @click.option("--agent", default="default", show_default=True, help="Who calls.")
-@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="A label of the agent.")
+@click.option(
+    "--label", "labels", multiple=True, metavar="NAME=VALUE", help="A label, beside those the agent is registered with."
+)
 @click.option("--data", help="The body; @FILE reads it from a file.")
 @click.option("--header", "headers", multiple=True, metavar="NAME: VALUE", help="A header field.")
 @policy_option
@@ -127,14 +134,16 @@ def explain(
     """
     folder = _folder(policy_dir, home)
     loaded, catalog, prices = _load(folder)
-    who = dict(_split(label, "=", "--label NAME=VALUE") for label in labels)
+    row = _registered(home, agent)
+    given = dict(_split(label, "=", "--label NAME=VALUE") for label in labels)
+    who = Principal(agent, {**(row["labels"] if row else {}), **given}, row["cap_nano"] if row else None)
     body = _body(data)
     fields = [_split(header, ":", "--header 'NAME: VALUE'") for header in headers]
     if body and not any(name.lower() == "content-type" for name, _ in fields):
         fields.append(("Content-Type", _kind_of(body)))
     try:
         raw = raw_request_of(method.upper(), url, fields, body)
-        told = _explained(loaded, catalog, prices, raw, agent, who)
+        told = _explained(loaded, catalog, prices, raw, who)
     except RequestAmbiguous as trap:
         told = {
             "tool": None,
@@ -146,10 +155,17 @@ def explain(
         }
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    told["agent_known"] = row is not None
     if as_json:
         click.echo(json.dumps(told, ensure_ascii=True))
     else:
-        _print_explained(told, folder)
+        if not told["agent_known"] and _is_given("agent"):
+            click.echo(
+                f"douane: no agent {printable(agent)} is registered in {home}: "
+                "answered with the labels given here and no cap of its own",
+                err=True,
+            )
+        _print_explained(told, folder, can_apply=_can_apply(folder, home))
 
 
 @policy.command()
@@ -193,13 +209,28 @@ def _folder(policy_dir: Path | None, home: Path) -> Path:
     return own if (own / "policy.yaml").is_file() else shipped_policy_dir()
 
 
+def _can_apply(folder: Path, home: Path) -> bool:
+    """Whether `douane policy apply` would take this folder: the own one of a home that has a node."""
+    found = Home.at(home)
+    return folder.absolute() == found.root / "policy" and found.database.exists()
+
+
+def _registered(home: Path, name: str) -> dict[str, Any] | None:
+    """An agent as the home knows it; None also where there is no home yet."""
+    try:
+        rows: list[dict[str, Any]] = Backend(home).request("GET", "/v1/agents")["agents"]
+    except click.UsageError:
+        return None
+    return next((row for row in rows if row["name"] == name), None)
+
+
 def _load(folder: Path) -> tuple[LoadedPolicy, Catalog, PriceBook]:
     """Policy, catalog and prices of a folder; prints every mistake of all three and exits."""
     try:
         rules = load_rules(folder)
     except RulesInvalid as invalid:
         _print_all(invalid.problems)
-        click.echo(f"{len(invalid.problems)} mistakes; the policy takes no force.", err=True)
+        click.echo(f"{folder}: {counted(len(invalid.problems), 'mistake')}; the policy takes no force.", err=True)
         sys.exit(EXIT_MISTAKES)
     _print_all(f"{warning} (a warning)" for warning in rules.warnings)
     return rules.loaded, rules.catalog, rules.prices
@@ -211,18 +242,18 @@ def _print_all(lines: Iterable[object]) -> None:
 
 
 def _explained(
-    loaded: LoadedPolicy, catalog: Catalog, prices: PriceBook, raw: RawRequest, agent: str, labels: dict[str, str]
+    loaded: LoadedPolicy, catalog: Catalog, prices: PriceBook, raw: RawRequest, who: Principal
 ) -> dict[str, Any]:
     """All that a node would find out about a call before it sends it, in the order it would."""
     in_force = loaded.policy
     seen = inspect(raw, catalog, prices)
     found, plan = seen.classification, seen.plan
-    budget = in_force.budget(agent, labels, None)
+    budget = in_force.budget(who.name, who.labels, who.cap_nano)
     cost_nano = plan.reserve_nano if isinstance(plan, Plan) else 0
     refused = isinstance(plan, Unpriced) and in_force.on_unpriced == "deny" and budget.cap_nano is not None
     if isinstance(plan, Unpriced):
         cost_nano = in_force.unpriced_assumed_nano
-    decision = in_force.decide(facts_of(seen.request, found, agent, labels, cost_nano))
+    decision = in_force.decide(facts_of(seen.request, found, who.name, who.labels, cost_nano))
     return {
         "tool": found.tool,
         "tier": found.tier.value,
@@ -237,7 +268,8 @@ def _explained(
         "operations": list(found.operations),
         "summary": found.summary,
         "arguments": mask_arguments(found.arguments, found.provider),
-        "agent": agent,
+        "agent": who.name,
+        "labels": dict(who.labels),
         "worst_case_usd": usd_from_nano(cost_nano),
         "cap_usd": None if budget.cap_nano is None else usd_from_nano(budget.cap_nano),
         "cap_source": budget.source,
@@ -249,7 +281,11 @@ def _explained(
 _COLOURS = {"allow": "green", "notify": "cyan", "hold": "yellow", "deny": "red"}
 
 
-def _print_explained(told: dict[str, Any], folder: Path) -> None:
+def _is_given(option: str) -> bool:
+    return click.get_current_context().get_parameter_source(option) is not ParameterSource.DEFAULT
+
+
+def _print_explained(told: dict[str, Any], folder: Path, *, can_apply: bool) -> None:
     table = Table.grid(padding=(0, 2))
     colour = _COLOURS[told["effect"]]
     note = "" if told.get("enforced", True) else "  (report mode: it passes)"
@@ -265,14 +301,15 @@ def _print_explained(told: dict[str, Any], folder: Path) -> None:
         table.add_row(
             "budget", f"{cap} ({escape(told['cap_source'])}); at worst ${told['worst_case_usd']:.4f} for the call"
         )
-    table.add_row("policy", escape(f"{folder} (on disk; `douane policy apply` puts it in force)"))
+    following = "; `douane policy apply` puts it in force" if can_apply else ""
+    table.add_row("policy", escape(f"{folder} (on disk{following})"))
     Console(highlight=False).print(table)
 
 
 def _print_change(change: dict[str, Any], *, dry_run: bool) -> None:
     _print_all([*change["problems"], *change["failures"]])
     if change["problems"]:
-        click.echo(f"{len(change['problems'])} mistakes; nothing changed.", err=True)
+        click.echo(f"{counted(len(change['problems']), 'mistake')}; nothing changed.", err=True)
         return
     console = Console(highlight=False)
     for line in change["difference"]:
@@ -281,7 +318,7 @@ def _print_change(change: dict[str, Any], *, dry_run: bool) -> None:
     if not change["difference"]:
         click.echo("No setting, rule or effect changes.")
     if change["failures"]:
-        click.echo(f"{len(change['failures'])} cases failed; nothing changed.", err=True)
+        click.echo(f"{counted(len(change['failures']), 'case')} failed; nothing changed.", err=True)
     elif dry_run:
         click.echo("A dry run; nothing changed.")
     else:

@@ -17,6 +17,11 @@ def plain(value: Any) -> str:
     return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 case`, `2 cases`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def print_rows(head: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
     """Print a list; the cells have been through `plain` where they come from outside."""
     table = [[Text(name, "bold") for name in head], *([Text.assemble(cell) for cell in row] for row in rows)]

@@ -135,14 +135,14 @@ def _say(message: str) -> None:
 
 def _check_policy(folder: Path) -> None:
     from douane.calls.node import PolicyRefused, load_rules
+    from douane.cli.rows import counted
 
     try:
         load_rules(folder)
     except PolicyRefused as refused:
         for problem in refused.problems:
             click.echo(str(problem), err=True)
-        count = len(refused.problems)
-        mistakes = "1 mistake" if count == 1 else f"{count} mistakes"
+        mistakes = counted(len(refused.problems), "mistake")
         click.echo(f"douane: the policy in {folder} has {mistakes}; nothing was started", err=True)
         sys.exit(2)
 
