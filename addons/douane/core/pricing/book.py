@@ -160,12 +160,17 @@ class PriceBook:
                 return Unpriced(shown(model), "A signed stream without `include_usage` cannot be metered.")
             rewritten = with_usage(request.body, body)
         percent = _percent(api, request.host, body, model)
-        plan = Plan(
+        reserve_nano = self._worst_nano(provider, model, now, contexts, percent, worst)
+        if reserve_nano is None:
+            lacking = {unit for work in worst.works for unit in work.units} - row.names - CHEAPER_THAN_WHOLE
+            what = f" ({', '.join(sorted(lacking))})" if lacking else ""
+            return Unpriced(shown(model), f"{shown(model)} has no price for all that the call may use{what}.")
+        return Plan(
             api,
             provider,
             model,
             stream,
-            0,
+            reserve_nano,
             rewritten,
             rewritten is not None,
             now,
@@ -173,25 +178,32 @@ class PriceBook:
             percent=percent,
             bound=worst,
         )
-        reserve_nano = self.worst_nano(plan)
-        if reserve_nano is None:
-            lacking = {unit for work in worst.works for unit in work.units} - row.names - CHEAPER_THAN_WHOLE
-            what = f" ({', '.join(sorted(lacking))})" if lacking else ""
-            return Unpriced(shown(model), f"{shown(model)} has no price for all that the call may use{what}.")
-        return replace(plan, reserve_nano=reserve_nano)
 
     def meter(self, plan: Plan, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> ResponseMeter:
         """A meter for the response of a planned call."""
         return ResponseMeter(self, plan, status, headers)
 
-    def worst_nano(self, plan: Plan, output_tokens: int | None = None) -> int | None:
-        """The most that a planned call can cost, or could with so much output; None where a unit has no price."""
+    def worst_nano(self, plan: Plan, output_tokens: int) -> int | None:
+        """The most that a planned call could cost with so much output; None where a unit has no price."""
+        return self._worst_nano(
+            plan.provider, plan.model, plan.day, plan.contexts, plan.percent, plan.bound, output_tokens
+        )
+
+    def _worst_nano(
+        self,
+        provider: str,
+        model: str,
+        day: datetime.date,
+        contexts: tuple[PriceContext, ...],
+        percent: int,
+        bound: Bound,
+        output_tokens: int | None = None,
+    ) -> int | None:
         total = 0
-        for work in plan.bound.works:
-            contexts = plan.contexts if work.model is None else ((),)
+        for work in bound.works:
             dearest = 0
-            for context in contexts:
-                row = self.row(plan.provider, work.model or plan.model, plan.day, context)
+            for context in contexts if work.model is None else ((),):
+                row = self.row(provider, work.model or model, day, context)
                 if row is None:  # a tier that the model is not sold at
                     continue
                 amount = row.bound_nano_ceiling(
@@ -199,7 +211,7 @@ class PriceBook:
                     work.output_tokens if output_tokens is None else output_tokens,
                     work.units,
                     web_searches=work.web_searches,
-                    percent=plan.percent,
+                    percent=percent,
                 )
                 if amount is None:
                     return None

@@ -43,6 +43,8 @@ class Price:
 
     def highest(self, input_tokens: int) -> int:
         """The highest price in any call of up to so many input tokens."""
+        if not self.tiers:
+            return self.base
         return max([self.base, *(price for threshold, price in self.tiers if input_tokens > threshold)])
 
 
