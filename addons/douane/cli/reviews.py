@@ -16,6 +16,7 @@ from douane.api.client import path
 from douane.cli.backend import Backend
 from douane.cli.options import home_option, json_option
 from douane.cli.rows import plain, print_rows
+from douane.core.review import OPEN, ReviewState
 
 SHOWN = (
     *("state", "tool", "tier", "agent", "host", "method", "reason", "rule", "evidence"),
@@ -34,7 +35,13 @@ def reviews() -> None:
 
 
 @reviews.command("list")
-@click.option("--state", "states", multiple=True, help="Only reviews in this state; may be given several times.")
+@click.option(
+    "--state",
+    "states",
+    type=click.Choice([state.value for state in ReviewState]),
+    multiple=True,
+    help="Only reviews in this state; may be given several times.",
+)
 @click.option("--all", "every", is_flag=True, help="Decided ones too.")
 @home_option
 @json_option
@@ -61,7 +68,7 @@ def list_(states: tuple[str, ...], every: bool, home: Path, as_json: bool) -> No
             (
                 row["review_id"],
                 row["state"],
-                "yes" if row["waiting"] else "no",
+                ("yes" if row["waiting"] else "no") if row["state"] in OPEN else "",
                 row["expires_at"][:19] + "Z",
                 plain(row["agent"]),
                 plain(row["summary"]),
@@ -89,6 +96,7 @@ def show(review_id: str, home: Path, as_json: bool) -> None:
     console = Console(highlight=False)
     console.print(f"[bold]{escape(plain(row['summary']))}[/bold]", soft_wrap=True)
     waits = "a client waits now" if row["waiting"] else "no client waits; it has to call again"
+    waits = waits if row["state"] in OPEN else ""
     told = {"review": row["review_id"], **{name.removesuffix("_at"): row.get(name) for name in SHOWN}, "waits": waits}
     for name, value in told.items():
         if value not in (None, ""):
