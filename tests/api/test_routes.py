@@ -449,7 +449,7 @@ def test_other_paths_are_not_there(product: Product, path: str) -> None:
         ("GET", "/v1/reviews/{}", None, "there is no such review"),
         ("POST", "/v1/reviews/{}/approve", {}, "there is no such review"),
         ("POST", "/v1/reviews/{}/reject", {}, "there is no such review"),
-        ("GET", "/v1/calls/{}", None, "there is no such call"),
+        ("GET", "/v1/calls/{}", None, "there is no such call or review"),
     ],
 )
 def test_unknown_names_are_told(product: Product, method: str, path: str, body: object, said: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from support.commands import call, refused
+from support.commands import call, held, refused
 from support.models import NANO_PER_TOKEN
 from support.product import DOUANE, Agent, Product, base_environment, eventually
 from support.providers import Providers
@@ -104,6 +104,8 @@ def test_log_filters(product: Product) -> None:
     assert {record["kind"] for record in held} >= {"refusal"}
     assert {record["outcome"] for record in held} == {"ESCALATE"}
     assert len(records(product, "--limit", "3")) == 3
+    for kind in ("admin", "policy", "review"):
+        assert {record["kind"] for record in records(product, "--kind", kind)} <= {kind}
     assert product.run("log", "--agent", "nobody").stdout == "The register has no such record.\n"
     assert product.run("log", "--agent", "nobody", "--json").stdout == ""
 
@@ -133,11 +135,53 @@ def test_one_calls_story(product: Product) -> None:
     assert f"    model: {MODEL}" in printed
 
 
+def heads(product: Product, *words: str) -> list[str]:
+    """Each record's kind and what it says, of a story for people."""
+    printed = product.run("log", "show", *words).stdout.splitlines()
+    return [" ".join(line.split("  ")[1:3]) for line in printed if not line.startswith(" ")]
+
+
+def test_a_held_calls_story_is_whole_from_whichever_end_it_is_asked_for(product: Product) -> None:
+    agent = product.agent("approved")
+    review_id = held(product, agent, "storied")
+    assert held(product, agent, "storied") == review_id
+    product.decide(review_id, "approve")
+    assert call(product, agent, "DELETE", "/repos/acme/storied").status == 404
+    other = held(product, agent, "other")
+    wanted = ["review", "refusal", "refusal", "verdict", "intent", "result"]
+    calls = list(dict.fromkeys(r["call_id"] for r in records(product, "--agent", "approved") if "call_id" in r))[:3]
+    stories = [heads(product, name) for name in (review_id, *calls, review_id[:-6], calls[0][:-6])]
+    assert stories == [stories[0]] * 6
+    assert [head.split()[0] for head in stories[0]] == wanted
+    assert stories[0][3] == "verdict approved · rita"
+    assert review_id not in product.run("log", "show", other).stdout
+    told = json.loads(product.run("log", "show", review_id, "--json").stdout)
+    assert [entry["record"]["kind"] for entry in told] == wanted
+    assert told[3]["record"]["reviewer"] == "rita"
+
+
+def test_the_beginning_of_several_ids_lists_them(product: Product) -> None:
+    agent = product.agent("several")
+    seen: dict[str, str] = {}
+    while (second := held(product, agent, f"number-{len(seen)}"))[0] not in seen:
+        seen[second[0]] = second
+    first = seen[second[0]]
+    done = product.run("log", "show", first[0], check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    lines = done.stderr.splitlines()
+    assert lines[0] == f"douane: more than one id begins with {first[0]}:"
+    assert {f"  review {first}", f"  review {second}"} <= set(lines)
+    answer = product.api("GET", f"/v1/calls/{first[0]}")
+    assert (answer.status, answer.body["error"]["code"]) == (409, "conflict")
+    assert len(answer.body["candidates"]) == len(lines) - 1
+
+
 def test_unknown_calls_and_wrong_limits_are_one_clear_line(product: Product) -> None:
     for unknown in ("0198c0de-0000-7000-8000-000000000000", "no such", "../agents", "\x1b[2J"):
-        assert refused(product, "log", "show", unknown) == "there is no such call"
-    assert refused(product, "log", "--limit", "-1") == "limit is a whole number up to 100000"
-    assert refused(product, "log", "--limit", "many", code=2).startswith("Invalid value for '--limit'")
+        assert refused(product, "log", "show", unknown) == "there is no such call or review"
+    for limit in ("-1", "0", "100001", "many"):
+        assert refused(product, "log", "--limit", limit, code=2).startswith("Invalid value for '--limit'")
+    assert "'refusal'" in refused(product, "log", "--kind", "refusals", code=2)
 
 
 def test_text_from_outside_cannot_play_the_terminal(product: Product, providers: Providers) -> None:

@@ -447,13 +447,23 @@ class LogRoute(_Handler):
 
 
 class CallRoute(_Handler):
-    """`GET calls/CALL_ID`."""
+    """`GET calls/ID`."""
 
-    async def get(self, call_id: str) -> None:
-        """All records of one call, in order."""
-        found = await self.node.store.log(LogFilter(call_id=call_id, limit=1_000))
-        if not found:
-            raise _Refused(404, "not_found", "there is no such call")
+    async def get(self, beginning: str) -> None:
+        """The whole story of a call or a review, in order; its id may be cut where it is still the only one."""
+        candidates = await self.node.store.named(beginning)
+        if not candidates:
+            raise _Refused(404, "not_found", "there is no such call or review")
+        found = await self.node.store.story(candidates[0][1])
+        told = {entry.record.get(name) for entry in found for name in ("call_id", "review_id")}
+        if not told.issuperset(name for _, name in candidates):
+            listed = "".join(f"\n  {what} {name}" for what, name in candidates)
+            raise _Refused(
+                409,
+                "conflict",
+                f"more than one id begins with {beginning}:{listed}",
+                candidates=[name for _, name in candidates],
+            )
         self.answer({"log": [log_json(entry) for entry in found]})
 
 

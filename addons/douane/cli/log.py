@@ -17,14 +17,15 @@ from douane.cli.backend import Backend
 from douane.cli.options import home_option, json_option
 from douane.cli.rows import plain, print_rows
 from douane.core.money import format_usd
+from douane.core.record import Kind
 
 
 @click.group(invoke_without_command=True)
 @click.option("--agent", help="Only records of this agent.")
 @click.option("--tool", help="Only records of this tool.")
-@click.option("--kind", help="Only records of this kind: intent, result, refusal, review, verdict, admin, policy, …")
+@click.option("--kind", type=click.Choice([kind.value for kind in Kind]), help="Only records of this kind.")
 @click.option("--outcome", help="Only records with this outcome.")
-@click.option("--limit", default=50, show_default=True, help="How many, the newest.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many, the newest.")
 @home_option
 @json_option
 @click.pass_context
@@ -38,7 +39,7 @@ def log(
     home: Path,
     as_json: bool,
 ) -> None:
-    """List the register, newest last; `douane log show CALL` tells one call's story.
+    """List the register, newest last; `douane log show ID` tells one call's story.
 
     \b
     Examples:
@@ -73,17 +74,19 @@ def log(
 
 
 @log.command()
-@click.argument("call_id")
+@click.argument("id_", metavar="ID")
 @home_option
 @json_option
-def show(call_id: str, home: Path, as_json: bool) -> None:
-    """Tell one call's story, from its review or intent to its result.
+def show(id_: str, home: Path, as_json: bool) -> None:
+    """Tell one call's story, from its review or intent to its result: by the call's id, its review's, or the beginning
+    of either.
 
     \b
-    Example:
+    Examples:
       douane log show 0198c0de-…
+      douane log show 0198c0de-5
     """
-    found = Backend(home).request("GET", path("calls", call_id))["log"]
+    found = Backend(home).request("GET", path("calls", id_))["log"]
     if as_json:
         click.echo(json.dumps(found))
         return

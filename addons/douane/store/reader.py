@@ -23,6 +23,9 @@ from douane.store.reviews import COLUMNS, from_row
 MOST = 100_000
 """Rows of one answer."""
 
+STORY = 1_000
+"""Records that are told of one call, and of one review."""
+
 
 class Reader:
     """What a database holds, unchanged. When idle, its thread does not keep the interpreter from exiting."""
@@ -127,8 +130,10 @@ class Reader:
             [*used.values(), limit],
         )
         found.reverse()
-        if not found:
-            return []
+        return await self._entries(found)
+
+    async def _entries(self, found: Sequence[tuple[int, bytes, bytes]]) -> Sequence[LogEntry]:
+        """Records, each with the values that are still kept."""
         values: dict[int, dict[str, Any]] = {}
         for at in range(0, len(found), 500):
             some = [row[0] for row in found[at : at + 500]]
@@ -138,6 +143,32 @@ class Reader:
             ):
                 values.setdefault(seq, {})[name] = orjson.loads(data)
         return [LogEntry(seq, digest.hex(), orjson.loads(data), values.get(seq, {})) for seq, digest, data in found]
+
+    async def named(self, beginning: str) -> Sequence[tuple[str, str]]:
+        """(`call` or `review`, id) of every id that begins so, at most 20 of each; an exact one alone."""
+        found = await self._rows(
+            """SELECT * FROM (SELECT DISTINCT 'call', call_id FROM register WHERE call_id >= ?1 AND call_id < ?2
+                ORDER BY call_id LIMIT 20)
+            UNION ALL SELECT * FROM (SELECT 'review', review_id FROM review WHERE review_id >= ?1 AND review_id < ?2
+                ORDER BY review_id LIMIT 20)""",
+            (beginning, f"{beginning}\U0010ffff"),
+        )
+        return [(what, name) for what, name in found if name == beginning] or [(what, name) for what, name in found]
+
+    async def story(self, name: str) -> Sequence[LogEntry]:
+        """All records of a call and of its review, or of a review and its calls, in order."""
+        told = await self._rows("SELECT seq, hash, bytes FROM register WHERE call_id = ? LIMIT ?", (name, STORY))
+        reviews = {orjson.loads(data).get("review_id", name) for _, _, data in told} or {name}
+        for review_id in reviews:
+            # Each record of a review is one of its agent, from the review's own record on.
+            told += await self._rows(
+                """SELECT seq, hash, bytes FROM register WHERE agent = (SELECT agent FROM review WHERE review_id = ?1)
+                AND seq >= (SELECT min(seq) FROM register WHERE kind = 'review'
+                    AND kind NOT IN ('intent', 'result', 'refusal') AND instr(bytes, CAST(?1 AS BLOB)))
+                AND instr(bytes, CAST(?1 AS BLOB)) ORDER BY seq LIMIT ?2""",
+                (review_id, STORY),
+            )
+        return await self._entries(sorted({seq: (seq, digest, data) for seq, digest, data in told}.values()))
 
     async def spend(self, agents: Mapping[str, Budget]) -> Sequence[Spend]:
         """Each agent's settled spend in its window, and its open reservations, now."""

@@ -489,6 +489,16 @@ class SqliteStore(Store):
         self._check()
         return await self._reading.log(wanted)
 
+    async def named(self, beginning: str) -> Sequence[tuple[str, str]]:
+        """(`call` or `review`, id) of every id that begins so; an exact one alone."""
+        self._check()
+        return await self._reading.named(beginning)
+
+    async def story(self, name: str) -> Sequence[LogEntry]:
+        """All records of a call and its review, or of a review and its calls, in order."""
+        self._check()
+        return await self._reading.story(name)
+
     @classmethod
     def read_only(cls, path: Path) -> Reader:
         """A view of a database beside whoever writes it, that changes nothing. Use as `async with`."""
