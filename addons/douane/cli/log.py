@@ -23,7 +23,12 @@ from douane.core.record import Kind
 @click.group(invoke_without_command=True)
 @click.option("--agent", help="Only records of this agent.")
 @click.option("--tool", help="Only records of this tool.")
-@click.option("--kind", type=click.Choice([kind.value for kind in Kind]), help="Only records of this kind.")
+@click.option(
+    "--kind",
+    type=click.Choice([kind.value for kind in Kind]),
+    metavar="KIND",
+    help=f"Only records of this kind: {', '.join(Kind)}.",
+)
 @click.option("--outcome", help="Only records with this outcome.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many, the newest.")
 @home_option

@@ -39,8 +39,9 @@ def reviews() -> None:
     "--state",
     "states",
     type=click.Choice([state.value for state in ReviewState]),
+    metavar="STATE",
     multiple=True,
-    help="Only reviews in this state; may be given several times.",
+    help=f"Only reviews in this state: {', '.join(ReviewState)}; may be given several times.",
 )
 @click.option("--all", "every", is_flag=True, help="Decided ones too.")
 @home_option
