@@ -212,6 +212,8 @@ def test_a_fault_in_the_error_hook_leaves_one_result(
     providers.stand_in.faults.append(Fault(Cut.RESET))
     answer = chat(node, node.agent())
     assert answer.status == 502
+    assert b"it closed the connection without a whole answer" in answer.body
+    assert node.records("intent")[0]["call_id"].encode() in answer.body
     assert_balanced(node)
 
 

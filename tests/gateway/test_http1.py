@@ -25,7 +25,8 @@ def test_error_pages_tell_refusals_from_failures() -> None:
     assert refused.startswith(b"HTTP/1.1 503 ")
     assert b'"not_ready"' in refused
     assert b"x-should-retry: false" in refused
-    failed = http1.error_page(502, "connection refused")
+    failed = http1.error_page(502, "[Errno 111] Connect call failed: refused; call=01a2")
+    assert b"it refuses connections (call 01a2)" in failed
     assert failed.startswith(b"HTTP/1.1 502 ")
     assert b"upstream_failed" in failed
     assert b"x-should-retry" not in failed

@@ -99,9 +99,24 @@ def proxy_authentication_required() -> http.Response:
     )
 
 
-def upstream_failed(status: int) -> http.Response:
+_FAILURES = (
+    (r"certificate", "its certificate is not trusted: a private one needs `--upstream-ca`"),
+    (r"tls|ssl", "no TLS connection could be made"),
+    (r"refused|connect call failed", "it refuses connections"),
+    (r"name or service|name resolution|no address|nodename|getaddrinfo|gaierror", "its name has no address"),
+    (r"timed? ?out|unreachable|no route", "it cannot be reached"),
+    (r"closed|reset|eof|disconnect", "it closed the connection without a whole answer"),
+    (r"http|response|chunk|header", "its answer is not valid HTTP"),
+)
+"""Words of an error that mitmproxy or the system gives, and what to tell: their texts may quote the traffic."""
+
+
+def upstream_failed(status: int, error_text: str = "", call_id: str = "") -> http.Response:
     """The response where the provider could not be reached, or its answer was cut or malformed: not a refusal."""
-    message = "Douane let the call pass, but the provider could not be reached, or its answer was cut or malformed."
+    known = (told for words, told in _FAILURES if re.search(words, error_text, re.IGNORECASE))
+    why = next(known, "it could not be reached, or its answer was cut or malformed")
+    call = f" (call {call_id})" if call_id else ""
+    message = f"Douane let the call pass, but the provider failed: {why}{call}."
     error = {"type": "upstream_failed", "code": "upstream_failed", "message": message}
     content = orjson.dumps({"type": "error", "message": message, "error": error, "detail": message})
     return http.Response.make(status, content, {"Content-Type": "application/json"})

@@ -61,6 +61,9 @@ _REASONS = {
 }
 
 
+_CALL = "; call="
+"""Parts what went wrong from the call that it went wrong with, on the way to the error page."""
+
 _HOLDS_TOO_MUCH = Refusal(
     ReasonCode.LIMIT_EXCEEDED,
     f"The bodies of the agent's requests under way hold over {MOST_AGENT_BODY_BYTES // 1024 // 1024} MiB and this one "
@@ -78,7 +81,8 @@ def error_page(status: int, message: str = "") -> bytes:
         response = refusals.response(Refusal(*_REASONS[status]), "", None)
         response.status_code = status
     else:
-        response = refusals.upstream_failed(status)
+        why, _, call_id = message.rpartition(_CALL)
+        response = refusals.upstream_failed(status, why, call_id)
     response.reason = status_codes.RESPONSES.get(response.status_code, "")
     response.headers["Connection"] = "close"
     page: bytes = http1.assemble_response(response)
@@ -203,6 +207,8 @@ class GovernedStream(http_layer.HttpStream):
         """Tell a client whose connection failed inside so, instead of blaming the provider."""
         if isinstance(event, ResponseProtocolError) and self.context.client in FAILED_CLIENTS:
             event = ResponseProtocolError(event.stream_id, refusals.FAILED_INSIDE_MARK, event.code)
+        elif isinstance(event, ResponseProtocolError):
+            event = ResponseProtocolError(event.stream_id, f"{event.message}{_CALL}{self.flow.id}", event.code)
         yield from super().handle_protocol_error(event)
 
     def state_consume_request_body(self, event: events.Event) -> layer.CommandGenerator[None]:
