@@ -197,11 +197,12 @@ def test_a_name_is_taken_once(product: Product) -> None:
 
 def test_a_reviewers_secret_is_shown_once(product: Product) -> None:
     printed = product.run("reviewer", "add", "rita").stdout
-    told = dict(line.split(maxsplit=1) for line in printed.splitlines())
+    told = dict(line.split(maxsplit=1) for line in printed.splitlines()[:3])
     assert set(told) == {"reviewer", "secret", "link"}
-    link = told["link"].split()[0].partition("link=")[2]
+    link = told["link"].removeprefix("http://127.0.0.1:8081/login?link=")
+    assert re.fullmatch(r"[\w-]{40,}", link)
     made = json.loads(product.run("reviewer", "add", "omar", "--json").stdout)
-    assert set(made) == {"reviewer", "secret", "link"}
+    assert set(made) == {"reviewer", "secret", "link", "url"}
     shown = product.run("reviewer", "list").stdout
     assert {"rita", "omar"} <= set(shown.splitlines())
     listed = product.run("reviewer", "list", "--json").stdout
@@ -214,7 +215,7 @@ def test_a_reviewers_secret_is_shown_once(product: Product) -> None:
 def test_a_further_link_logs_in_once_and_not_after_the_reviewer_is_gone(product: Product) -> None:
     product.reviewer("linked")
     first, second = (
-        product.run("reviewer", "link", "linked").stdout.strip().removeprefix("CONSOLE/login?link=") for _ in range(2)
+        product.run("reviewer", "link", "linked").stdout.strip().rpartition("/login?link=")[2] for _ in range(2)
     )
     assert product.api("POST", "/v1/login", {"link": first}).body["reviewer"] == "linked"
     assert product.api("POST", "/v1/login", {"link": first}).status == 401

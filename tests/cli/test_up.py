@@ -91,6 +91,16 @@ def test_the_printed_link_leads_to_the_console(up: Product) -> None:
     assert console(up, link) == 200
 
 
+def test_a_reviewers_printed_link_is_whole(up: Product) -> None:
+    start = f"http://127.0.0.1:{up.console_port}/login?link="
+    added = up.run("reviewer", "add", "linked")
+    link = up.run("reviewer", "link", "linked")
+    assert (added.stderr, link.stderr) == ("", "")
+    assert f"link      {start}" in added.stdout
+    assert link.stdout.startswith(start)
+    assert console(up, link.stdout.strip().partition(f":{up.console_port}")[2]) == 200
+
+
 def test_the_home_is_private_but_for_what_agents_need(up: Product) -> None:
     def mode(path: Path) -> int:
         return path.stat().st_mode & 0o777

@@ -23,6 +23,7 @@ from douane.api.shapes import agent_json, log_json, review_json, spend_json
 from douane.core.money import format_usd, nano_from_usd_ceiling
 from douane.core.record import MAX_INTEGER
 from douane.core.review import IllegalTransition, ReviewState
+from douane.edge.ports import reached_at
 from douane.store.interface import LogFilter, StoreError
 
 if TYPE_CHECKING:
@@ -286,7 +287,7 @@ class ReviewersRoute(_Handler):
         """Register one; secret and link are told this once."""
         name = self.body(NewReviewer).name
         secret, link = await self.known(f"reviewer {name}", self.node.add_reviewer(name))
-        self.answer({"reviewer": name, "secret": secret, "link": link}, 201)
+        self.answer({"reviewer": name, "secret": secret, "link": link, "url": _url(self.node, link)}, 201)
 
 
 class ReviewerRoute(_Handler):
@@ -303,7 +304,14 @@ class LinkRoute(_Handler):
 
     async def post(self, name: str) -> None:
         """A further login link."""
-        self.answer({"reviewer": name, "link": await self.known(f"reviewer {name}", self.node.login_link(name))}, 201)
+        link = await self.known(f"reviewer {name}", self.node.login_link(name))
+        self.answer({"reviewer": name, "link": link, "url": _url(self.node, link)}, 201)
+
+
+def _url(node: Node, link: str) -> str | None:
+    """What a browser opens to log in; None where the node knows of no console."""
+    console = node.config.console
+    return None if console is None else f"http://{reached_at(*console)}/login?link={link}"
 
 
 class LoginRoute(_Handler):

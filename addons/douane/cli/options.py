@@ -30,6 +30,10 @@ def existing_home(path: Path) -> Home:
         raise click.UsageError(str(missing)) from None
 
 
+CONSOLE = "127.0.0.1:8081"
+"""Where the console listens unless told otherwise."""
+
+
 class Address(click.ParamType[tuple[str, int]]):
     """`HOST:PORT`."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from douane.api.client import path
 from douane.cli.backend import Backend
-from douane.cli.options import home_option, json_option
+from douane.cli.options import CONSOLE, home_option, json_option
 
 
 @click.group()
@@ -39,7 +40,19 @@ def add(name: str, home: Path, as_json: bool) -> None:
         return
     click.echo(f"reviewer  {name}")
     click.echo(f"secret    {made['secret']}")
-    click.echo(f"link      CONSOLE/login?link={made['link']}   (logs in once; CONSOLE is the console's address)")
+    click.echo(f"link      {_url(made)}")
+    click.echo("          (logs in once, within 24 h)")
+
+
+def _url(made: dict[str, Any]) -> str:
+    """A login link as a browser opens it."""
+    if made["url"] is None:  # no node runs here, or one without a console of its own
+        click.echo(f"douane: the link has the console's usual address; {_OTHER}", err=True)
+        return f"http://{CONSOLE}/login?link={made['link']}"
+    return str(made["url"])
+
+
+_OTHER = "put another one in its place if yours was started with --console"
 
 
 @reviewer.command("list")
@@ -73,7 +86,7 @@ def link(name: str, home: Path) -> None:
       douane reviewer link rita
     """
     made = Backend(home).request("POST", path("reviewers", name, "link"))
-    click.echo(f"CONSOLE/login?link={made['link']}")
+    click.echo(_url(made))
 
 
 @reviewer.command()

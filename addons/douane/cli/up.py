@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from douane.cli.options import Address, address_text, node_options
+from douane.cli.options import CONSOLE, Address, address_text, node_options
 
 if TYPE_CHECKING:
     from douane.edge.config import NodeConfig
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @node_options
-@click.option("--console", type=Address(), default="127.0.0.1:8081", show_default=True, help="The console's address.")
+@click.option("--console", type=Address(), default=CONSOLE, show_default=True, help="The console's address.")
 @click.option("--demo", is_flag=True, help="To try things out: api.github.com is played by a stand-in on this machine.")
 @click.option(
     "--reviewer", default="operator", show_default=True, help="The first reviewer's name, where there is none yet."

@@ -19,6 +19,12 @@ def cannot_listen(host: str, port: int) -> str | None:
     return None
 
 
+def reached_at(host: str, port: int) -> str:
+    """The address under which this machine's programs reach a listener."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def free_port() -> int:
     """A port on loopback that nothing listens on now."""
     with socket.socket() as probe:
