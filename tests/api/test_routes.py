@@ -100,6 +100,8 @@ def _(product: Product) -> None:
     assert (answer.body["state"], answer.body["ready"], answer.body["reason"]) == ("ready", True, None)
     assert answer.body["proxy"] == f"127.0.0.1:{product.proxy_port}"
     assert answer.body["ca_cert"] == str(product.ca)
+    assert product.process is not None
+    assert answer.body["pid"] == product.process.pid
 
 
 @does("GET", "/v1/agents")

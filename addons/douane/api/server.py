@@ -208,7 +208,8 @@ class HealthRoute(_Handler):
 
     def get(self) -> None:
         """State and version."""
-        self.answer(self.node.health())
+        supervised = self.node.config.heartbeat_fd is not None  # then its parent would only start another
+        self.answer({**self.node.health(), "pid": os.getppid() if supervised else os.getpid()})
 
 
 class AgentsRoute(_Handler):

@@ -50,6 +50,7 @@ def up(
 
     if demo and upstream_ca is not None:
         raise click.UsageError("--demo brings an --upstream-ca of its own")
+    _check_running(home)
     _check_ports(listen, console)
     config = make_config(home, policy_dir, listen, connect_to, upstream_ca, console)
     _check_policy(config.policy_dir)
@@ -145,6 +146,23 @@ def _check_policy(folder: Path) -> None:
         mistakes = counted(len(refused.problems), "mistake")
         click.echo(f"douane: the policy in {folder} has {mistakes}; nothing was started", err=True)
         sys.exit(2)
+
+
+def _check_running(home: Path) -> None:
+    from douane.api.client import ApiClient, ApiError, NodeNotRunning
+    from douane.edge.home import Home
+
+    found = Home.at(home)
+    try:
+        other = ApiClient(found.api_socket).request("GET", "/v1/health", timeout_s=5)
+    except (NodeNotRunning, ApiError, TimeoutError):
+        return  # what else is wrong the node says
+    click.echo(
+        f"douane: a Douane with pid {other['pid']} already runs on the home {found.root}, its proxy on "
+        f"{other['proxy']}. Stop it, or start another: --home DIR --listen HOST:PORT --console HOST:PORT",
+        err=True,
+    )
+    sys.exit(1)
 
 
 def _check_ports(listen: tuple[str, int], console: tuple[str, int]) -> None:
