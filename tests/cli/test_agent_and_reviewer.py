@@ -80,9 +80,9 @@ def test_list_shows_labels_caps_and_state_uncut_at_80_columns(product: Product) 
     product.run("agent", "add", name, *words, "--cap", "1234567.89")
     product.run("agent", "suspend", name)
     printed = product.run("agent", "list", variables={"COLUMNS": "80"}).stdout.splitlines()
-    assert printed[0].split() == ["agent", "labels", "cap", "state", "since"]
+    assert printed[0].split() == ["agent", "state", "cap", "since", "labels"]
     (line,) = (line for line in printed if name in line)
-    assert re.fullmatch(rf"{name}  {' '.join(labels)}  \$1,234,567.89  suspended  \S+Z", line)
+    assert re.fullmatch(rf"{name}  suspended  \$1,234,567.89  \S+Z  {' '.join(labels)}", line)
     rows = {row["name"]: row for row in json.loads(product.run("agent", "list", "--json").stdout)}
     assert (rows[name]["suspended"], rows[name]["cap_usd"], len(rows[name]["labels"])) == (True, 1234567.89, 3)
     product.run("agent", "remove", name)

@@ -63,8 +63,8 @@ def test_spend_shows_a_bar_of_each_cap_at_80_columns(product: Product) -> None:
     assert bar("full") == (wide, 0)
     assert bar("half") == (-(-wide // 2), wide // 2)
     assert bar("zero") == (0, 0)
-    assert re.match(r"half  +\$0\.0014  +\$0\.00  +\$0\.0027  +24 h  +agent  ", line_of(printed, "half"))
-    assert re.search(r"\$50\.00  +24 h  +policy policy\.yaml:\d+  ", line_of(printed, "by-policy"))
+    assert re.match(r"half  +\$0\.0014  +\$0\.00  +\$0\.0027  +24 h  +[█░]+  agent$", line_of(printed, "half"))
+    assert re.search(r"\$50\.00  +24 h  +[█░]+  policy policy\.yaml:\d+$", line_of(printed, "by-policy"))
     wider = product.run("spend", variables={"COLUMNS": "200"}).stdout
     assert line_of(wider, "full").count("█") == 24
 
@@ -115,10 +115,10 @@ def test_log_for_people_is_never_cut(product: Product) -> None:
     call(product, agent)
     (intent,) = records(product, "--agent", agent.name, "--kind", "intent")
     printed = product.run("log", "--agent", agent.name, variables={"COLUMNS": "80"}).stdout.splitlines()
-    assert printed[0].split() == ["seq", "time", "kind", "agent", "tool", "what", "call"]
+    assert printed[0].split() == ["seq", "time", "kind", "agent", "tool", "call", "what"]
     (line,) = (line for line in printed if line.split()[0] == str(intent["seq"]))
     assert f"  intent  {agent.name}  github.users.get-authenticated  " in " ".join(line.split(" "))
-    assert line.endswith(intent["call_id"])
+    assert f"  {intent['call_id']}  " in line
 
 
 def test_one_calls_story(product: Product) -> None:

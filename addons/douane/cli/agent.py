@@ -92,17 +92,18 @@ def list_(home: Path, as_json: bool) -> None:
         click.echo("No agent is registered.")
         return
     print_rows(
-        ("agent", "labels", "cap", "state", "since"),
+        ("agent", "state", "cap", "since", "labels"),
         [
             (
                 row["name"],
-                plain(" ".join(f"{name}={value}" for name, value in row["labels"].items())),
-                "by policy" if row["cap_nano"] is None else format_usd(row["cap_nano"]),
                 "suspended" if row["suspended"] else "active",
+                "by policy" if row["cap_nano"] is None else format_usd(row["cap_nano"]),
                 row["created_at"][:19] + "Z",
+                plain(" ".join(f"{name}={value}" for name, value in row["labels"].items())),
             )
             for row in found
         ],
+        below=1,
     )
 
 

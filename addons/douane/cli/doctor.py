@@ -168,5 +168,5 @@ def doctor(home: Path, as_json: bool) -> None:
     else:
         words = {True: Text("governed", "green"), False: Text("not governed", "red"), None: Text("-")}
         rows = [(f.runtime, f.version, words[f.governed], plain(f.why)) for f in found]
-        print_rows(("runtime", "version", "state", "why"), rows)
+        print_rows(("runtime", "version", "state", "why"), rows, below=1)
     sys.exit(1 if any(finding.governed is False for finding in found) else 0)

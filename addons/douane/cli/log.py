@@ -64,17 +64,18 @@ def log(
         click.echo("The register has no such record.")
         return
     print_rows(
-        ("seq", "time", "kind", "agent", "tool", "what", "call"),
+        ("seq", "time", "kind", "agent", "tool", "call", "what"),
         [
             (
                 str(entry["seq"]),
                 _time(record := entry["record"]),
                 *(plain(record.get(name) or "") for name in ("kind", "agent", "tool")),
+                plain(record.get("call_id") or record.get("review_id") or ""),
                 _what(record),
-                plain(record.get("call_id") or ""),
             )
             for entry in found
         ],
+        below=2,
     )
 
 

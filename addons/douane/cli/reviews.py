@@ -76,6 +76,7 @@ def list_(states: tuple[str, ...], every: bool, home: Path, as_json: bool) -> No
             )
             for row in found
         ],
+        below=2,
     )
 
 

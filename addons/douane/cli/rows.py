@@ -1,4 +1,4 @@
-"""Lists in the terminal: aligned columns that are never cut or wrapped, so that what is shown can be copied."""
+"""Lists: aligned columns. Names and ids come first and are never cut, so that they can be copied."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
 
 from douane.core.mask import printable
@@ -22,14 +23,23 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def print_rows(head: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
-    """Print a list; the cells have been through `plain` where they come from outside."""
+def print_rows(head: Sequence[str], rows: Sequence[Sequence[str | Text]], below: int = 0) -> None:
+    """Print a list; the cells have been through `plain` where they come from outside.
+
+    Where a terminal is too narrow, the last columns (`below`) are folded under each row, and the rest ends with `…`.
+    """
     table = [[Text(name, "bold") for name in head], *([Text.assemble(cell) for cell in row] for row in rows)]
     widths = [max(cell.cell_len for cell in column) for column in zip(*table, strict=True)]
     console = Console(highlight=False)
+    narrow = below and console.is_terminal and sum(widths) + 2 * (len(widths) - 1) > console.width
+    beside = len(widths) - below if narrow else len(widths)
     for row in table:
-        for cell, width in zip(row, widths, strict=True):
+        for cell, width in zip(row[:beside], widths, strict=False):
             cell.pad_right(width - cell.cell_len)
-        line = Text("  ").join(row)
+        line = Text("  ").join(row[:beside])
         line.rstrip()
+        if narrow:
+            line.truncate(console.width, overflow="ellipsis")
         console.print(line, soft_wrap=True)
+        if folded := [cell for cell in row[beside:] if cell]:
+            console.print(Padding(Text("  ").join(folded), (0, 0, 0, 4), expand=False))

@@ -37,7 +37,7 @@ def spend(home: Path, as_json: bool) -> None:
     if not found:
         click.echo("No agent is registered: douane agent add NAME")
         return
-    head = ("agent", "spent", "reserved", "cap", "window", "cap from")
+    head = ("agent", "spent", "reserved", "cap", "window")
     rows = [
         (
             row["agent"],
@@ -45,13 +45,17 @@ def spend(home: Path, as_json: bool) -> None:
             format_usd(row["reserved_nano"]),
             "none" if row["cap_nano"] is None else format_usd(row["cap_nano"]),
             _window(row["window_seconds"]),
-            row["source"],
         )
         for row in found
     ]
     taken = sum(max(map(len, column)) + 2 for column in zip(head, *rows, strict=True))
+    taken += max(len("cap from"), *(len(row["source"]) for row in found)) + 2
     width = max(NARROWEST, min(WIDEST, Console().width - taken))
-    print_rows((*head, "of cap"), [(*cells, _bar(row, width)) for cells, row in zip(rows, found, strict=True)])
+    print_rows(
+        (*head, "of cap", "cap from"),
+        [(*cells, _bar(row, width), row["source"]) for cells, row in zip(rows, found, strict=True)],
+        below=1,
+    )
 
 
 def _bar(row: dict[str, Any], width: int) -> Text:
