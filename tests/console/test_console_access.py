@@ -37,7 +37,9 @@ def test_a_link_logs_a_browser_in_once(console: Console, open_tab: Callable[...,
     expect(first.locator(".douane-bar")).to_contain_text("Log out paul")
     assert first.url.startswith(f"{console.url}/#")
     second = open_tab(None, link).page
-    expect(second.get_by_role("alert")).to_have_text("The link is not valid, or was used before.")
+    expect(second.get_by_role("alert")).to_have_text(
+        "The link is not valid, or was used before. `douane reviewer link NAME` makes another."
+    )
     second.goto(console.url)
     assert second.url == f"{console.url}/login"
 
@@ -96,6 +98,9 @@ def test_guessing_secrets_is_slowed(console: Console) -> None:
     guesses = [visitor.send_form("/login", reviewer="rita", secret=f"guess {n}").status_code for n in range(5)]
     assert guesses[0] == 403
     assert guesses[-1] == 429
+    other = console.product.reviewer("paul")
+    assert visitor.send_form("/login", reviewer="paul", secret=other).status_code == 302, "it slows no one else"
+    assert visitor.follow(console.link("rita")).status_code == 302, "nor a link"
     right = {"reviewer": "rita", "secret": secret}
     eventually(lambda: visitor.send_form("/login", **right).status_code == 302, "the end of the wait")
 

@@ -48,6 +48,25 @@ def test_a_held_call_appears_without_a_reload_with_all_that_a_verdict_needs(cons
     assert tab.messages == []
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_newest_comes_first_and_is_decided_on_any_screen(console: Console, tab: Tab, width: int) -> None:
+    page = tab.page
+    page.set_viewport_size({"width": width, "height": 800})
+    names = [f"{name}-{width}" for name in ("first", "second")]
+    for name in names:
+        console.refund(name, {"reason": "duplicate"})
+        expect(tab.row(name)).to_be_visible()
+    newer_above_older = page.locator("tr", has_text=names[1]).locator("xpath=following-sibling::tr")
+    expect(newer_above_older.filter(has_text=names[0])).to_have_count(1)
+    tab.open(names[0])
+    approve = page.get_by_role("button", name="Approve")
+    expect(approve).to_be_in_viewport()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    box = page.locator(".flow-detail").bounding_box()
+    assert box is not None
+    assert box["width"] >= min(width, 600)
+
+
 def test_the_open_view_tells_when_the_client_leaves(console: Console, tab: Tab) -> None:
     console.agent("leaver")
     wire = console.send("leaver", "POST", "api.stripe.com", "/v1/refunds", b"charge=ch_9", console_form())

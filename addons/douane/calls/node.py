@@ -32,6 +32,7 @@ from douane.edge.keys import load_or_create_keys
 from douane.edge.log import log_call
 from douane.edge.policy import CaseFailure, LoadedPolicy, Problem, difference, run_cases
 from douane.edge.policy.bundle import lay_out
+from douane.edge.ports import reached_at
 from douane.edge.rules import RulesInvalid
 from douane.edge.secrets import key_hash, new_key, secret_hash, secret_matches
 from douane.store.interface import AgentRow, Result, Review, Store, StoreError
@@ -187,7 +188,7 @@ class Node:
             "policy_differs": self.policy_differs,
             "open_calls": self.deciding(),
             "agents": len(self.agents.names()),
-            "proxy": _reached_at(self.config.listen_host, self.config.listen_port),
+            "proxy": reached_at(self.config.listen_host, self.config.listen_port),
             "ca_cert": str(self.config.home.ca_cert),
         }
 
@@ -431,9 +432,3 @@ class Node:
 @functools.cache
 def _nobodys_secret() -> str:
     return secret_hash("nobody's")
-
-
-def _reached_at(host: str, port: int) -> str:
-    """The address under which this machine's programs reach a listener."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import secrets
 import time
 from pathlib import Path
@@ -221,18 +222,22 @@ class Login(_Handler):
         """Log in."""
         link = self.get_body_argument("link", "")
         reviewer = self.get_body_argument("reviewer", "")[:64]
-        keys = (f"address {self.request.remote_ip}", f"account {reviewer}" if reviewer else "link")
-        if self.application.attempts.wait_s(*keys) > 0:
+        # Programs on this machine share its address: what one guesses must slow neither other accounts nor links.
+        key = f"{self.request.remote_ip} {'link' if link else f'account {reviewer}'}"
+        if (wait_s := self.application.attempts.wait_s(key)) > 0:
             self.set_status(429)
-            self.send_html(pages.login(self.xsrf_form_html(), problem="Too many attempts; wait a while."))
+            problem = f"Too many attempts; wait {math.ceil(wait_s)} s, or use a link of `douane reviewer link NAME`."
+            self.send_html(pages.login(self.xsrf_form_html(), problem=problem))
             return
         body = {"link": link} if link else {"reviewer": reviewer, "secret": self.get_body_argument("secret", "")[:500]}
         try:
             found = await self.application.api("POST", "/v1/login", body)
         except ApiError as error:
-            self.application.attempts.failed(*keys)
+            self.application.attempts.failed(key)
             self.set_status(403)
-            problem = "The link is not valid, or was used before." if link else "Name or secret are not right."
+            problem = "Name or secret are not right."
+            if link:
+                problem = "The link is not valid, or was used before. `douane reviewer link NAME` makes another."
             if error.status >= 500:
                 problem = "The node cannot check this now."
             self.send_html(pages.login(self.xsrf_form_html(), problem=problem))
@@ -241,7 +246,7 @@ class Login(_Handler):
             self.set_status(503)
             self.send_html(pages.login(self.xsrf_form_html(), problem="The node does not answer."))
             return
-        self.application.attempts.succeeded(*keys)
+        self.application.attempts.succeeded(key)
         cookie = self.application.sessions.begin(found["reviewer"], found["token"])
         self.set_cookie(
             COOKIE, cookie, httponly=True, samesite="Strict", secure=self.application.secure, max_age=LASTS_S, path="/"
@@ -459,7 +464,7 @@ class GovernanceVerdict(_Decides):
         card = self.get_body_argument("card", "")
         status, message = await self.decide(review_id, approve=verdict == "approve", note=note, card=card)
         self.set_status(status)
-        self.send_html(pages.told(message, self.current_user))
+        self.send_html(pages.told(message, self.current_user, self.xsrf_form_html()))
 
 
 async def overview(application: ConsoleApplication) -> dict[str, Any]:

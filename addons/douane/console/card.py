@@ -30,8 +30,9 @@ def card_text(review: dict[str, Any]) -> str:
         f"since      {review['created_at']}",
         f"expires    {review['expires_at']}",
         f"client     {_client(review)}",
-        f"approval   {_on_approval(review)}",
     ]
+    if review["state"] in _CAN_GO:
+        lines.append(f"approval   {_on_approval(review)}")
     if review.get("operations"):
         lines += ["", "operations in this request"] + [f"    {one_line(name)}" for name in review["operations"]]
     lines += ["", "arguments"]
@@ -79,6 +80,9 @@ def _members(value: Any, indent: str) -> list[str]:
     return [f"{indent}{one_line(value)}"]
 
 
+_CAN_GO = ("pending", "approved")
+
+
 def _by(review: dict[str, Any]) -> str:
     if not review.get("reviewer"):
         return ""
@@ -88,7 +92,7 @@ def _by(review: dict[str, Any]) -> str:
 
 
 def _client(review: dict[str, Any]) -> str:
-    if review["state"] not in ("pending", "approved"):
+    if review["state"] not in _CAN_GO:
         return "-"
     return "waits now" if review["waiting"] else "does not wait; it has to call again after an approval"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import html
 from typing import Any
 
@@ -41,8 +42,8 @@ def login(xsrf: str, *, link: str = "", problem: str = "") -> str:
     return _page("Log in · Douane", f'<main class="login"><h1>Douane</h1>{told}{form}</main>')
 
 
-def _header(reviewer: Any, xsrf: str = "") -> str:
-    out = f'<form method="post" action="/logout">{xsrf}<button>Log out {text(reviewer)}</button></form>' if xsrf else ""
+def _header(reviewer: Any, xsrf: str) -> str:
+    out = f'<form method="post" action="/logout">{xsrf}<button>Log out {text(reviewer)}</button></form>'
     return f'<header><a href="/governance">Governance</a> <a href="/">All reviews</a>{out}</header>'
 
 
@@ -80,10 +81,11 @@ def governance_main(found: dict[str, Any]) -> str:
             parts.append(f"<tr><td>{text(row['agent'])}<td>{format_usd(row['settled_nano'])}<td>{shown}<td>{bar}</tr>")
         parts.append("</table>")
     if found["log"] is not None:
-        parts.append("<h2>Latest</h2><table><tr><th>kind<th>agent<th>tool<th>outcome</tr>")
+        parts.append("<h2>Latest</h2><table><tr><th>time (UTC)<th>kind<th>agent<th>tool<th>outcome</tr>")
         for entry in reversed(found["log"]):
             record = entry["record"]
-            cells = [record.get(name, "") for name in ("kind", "agent", "tool")]
+            at = datetime.datetime.fromtimestamp(record["at_us"] / 1e6, datetime.UTC)
+            cells = [f"{at:%m-%d %H:%M:%S}", *(record.get(name, "") for name in ("kind", "agent", "tool"))]
             cells.append(record.get("outcome") or record.get("event") or record.get("action") or "")
             parts.append("<tr>" + "".join(f"<td>{text(cell)}" for cell in cells) + "</tr>")
         parts.append("</table>")
@@ -101,16 +103,16 @@ def review(found: dict[str, Any], card: str, digest: str, reviewer: Any, xsrf: s
         sentence = text(found["summary"] or found["tool"])
         form = (
             f'<form method="post" action="{base}/approve">{xsrf}<input type="hidden" name="card" value="{digest}">'
-            '<label>Note<input name="note" maxlength="2000"></label>'
-            f'<label class="sure"><input type="checkbox" name="sure" value="yes" required> {sentence}: sure</label>'
-            '<button class="approve">Approve</button></form>'
-            f'<form method="post" action="{base}/reject">{xsrf}'
-            '<label>Note<input name="note" maxlength="2000"></label><button class="reject">Reject</button></form>'
+            '<label>Note for the register (may be empty)<input name="note" maxlength="2000"></label>'
+            '<label class="sure"><input type="checkbox" name="sure" value="yes" required> '
+            f"I have read the above and approve this: {sentence}, by {text(found['agent'])}</label>"
+            '<p class="verdict"><button class="approve">Approve</button>'
+            f'<button class="reject" formaction="{base}/reject" formnovalidate>Reject</button></p></form>'
         )
     lines = "".join(f"<div>{html.escape(line)}</div>" for line in card.split("\n"))
-    return _page("Review · Douane", f'{_header(reviewer)}<main><div class="card">{lines}</div>{form}</main>')
+    return _page("Review · Douane", f'{_header(reviewer, xsrf)}<main><div class="card">{lines}</div>{form}</main>')
 
 
-def told(message: str, reviewer: Any) -> str:
+def told(message: str, reviewer: Any, xsrf: str) -> str:
     """What came of a verdict."""
-    return _page("Douane", f'{_header(reviewer)}<main><p role="status">{text(message)}</p></main>')
+    return _page("Douane", f'{_header(reviewer, xsrf)}<main><p role="status">{text(message)}</p></main>')

@@ -112,29 +112,26 @@ class Sessions:
 
 
 class Attempts:
-    """Slows failed logins per account and address: each doubles the wait, up to a minute."""
+    """Slows failed logins: each doubles the wait for the next of its kind, up to 8 s. Secrets are beyond guessing."""
 
     def __init__(self) -> None:
         self._failures: dict[str, tuple[int, float]] = {}
 
-    def wait_s(self, *keys: str) -> float:
+    def wait_s(self, key: str) -> float:
         """How long the next try has to wait."""
-        now = time.monotonic()
-        return max([0.0, *(until - now for key in keys if (until := self._failures.get(key, (0, 0.0))[1]) > now)])
+        return max(0.0, self._failures.get(key, (0, 0.0))[1] - time.monotonic())
 
-    def failed(self, *keys: str) -> None:
+    def failed(self, key: str) -> None:
         """A try failed."""
         if len(self._failures) > 10_000:
             self._failures.clear()
-        for key in keys:
-            count = self._failures.get(key, (0, 0.0))[0] + 1
-            wait = 0.0 if count < 4 else min(60.0, 2.0 ** (count - 4))
-            self._failures[key] = count, time.monotonic() + wait
+        count = self._failures.get(key, (0, 0.0))[0] + 1
+        wait = 0.0 if count < 4 else min(8.0, 2.0 ** (count - 4))
+        self._failures[key] = count, time.monotonic() + wait
 
-    def succeeded(self, *keys: str) -> None:
+    def succeeded(self, key: str) -> None:
         """A try was right."""
-        for key in keys:
-            self._failures.pop(key, None)
+        self._failures.pop(key, None)
 
 
 def _digest(cookie: str) -> str:

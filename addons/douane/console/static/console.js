@@ -173,6 +173,11 @@
         line.append(waiting, pending, all, plain, out);
         document.body.prepend(line);
         press(false);
+        const newestFirst = () => {
+            if (!store()) { requestAnimationFrame(newestFirst); return; }
+            window.backend.store.dispatch({ type: "flows/sort", payload: { column: "timestamp", desc: true } });
+        };
+        newestFirst();
         setInterval(() => {
             const state = store();
             if (!state) return;
