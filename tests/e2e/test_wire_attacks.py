@@ -276,6 +276,14 @@ def test_the_bodies_of_one_agent_together_are_bounded(product: Product, agent: A
     assert all(len(seen.body) == 1 << 20 for seen in providers.stand_in.seen("POST"))
 
 
+def test_a_large_body_needs_no_tunnel(product: Product, agent: Agent, providers: Providers) -> None:
+    body = b"a" * (1 << 20)
+    sent = request("POST", UNMAPPED, f"http://{UNMAPPED}/x", body, credential(agent).decode().strip())
+    with Wire.open(product.proxy_address) as wire:
+        assert wire.ask(sent).status == 502, "nobody listens there, but it was let through"
+    assert len(body) in [record["request_bytes"] for record in product.log(kind="intent", agent=agent.name)]
+
+
 def _sends_a_large_body(product: Product, agent: Agent) -> bool:
     with Wire.tunnel(agent, product.proxy_address, UNMAPPED) as wire:
         twice = [wire.ask(request("POST", UNMAPPED, "/x", b"a" * (1 << 20))).status for _ in range(2)]

@@ -33,6 +33,8 @@ class ConnectionState:
     """Calls that owe a result."""
     body_bytes: int = 0
     """What the request under way holds, if it is large."""
+    body_owner: str = ""
+    """The agent that this is counted for."""
 
 
 class Connections:
@@ -77,23 +79,33 @@ class Connections:
         return self._per_agent[agent]
 
     def hold_body(self, connection_id: str, size: int) -> bool:
-        """Count what a connection's request holds now; False where its agent's requests would hold too much."""
+        """Count what a connection's request holds now; False where its agent's requests would hold too much.
+
+        Those whose agent is not known yet count together.
+        """
         state = self._states.get(connection_id)
-        if state is None or state.agent is None:
+        if state is None:
             return False
-        total = self._body_bytes[state.agent] - state.body_bytes + size
-        if total > MOST_AGENT_BODY_BYTES:
+        self._release(state)
+        owner = state.agent or ""
+        if self._body_bytes[owner] + size > MOST_AGENT_BODY_BYTES:
             return False
-        self._body_bytes[state.agent] = total
-        state.body_bytes = size
+        self._body_bytes[owner] += size
+        state.body_bytes, state.body_owner = size, owner
         return True
 
     def release_body(self, connection_id: str) -> None:
         """The request under way is over."""
         state = self._states.get(connection_id)
-        if state is not None and state.body_bytes and state.agent is not None:
-            self._body_bytes[state.agent] -= state.body_bytes
+        if state is not None:
+            self._release(state)
+
+    def _release(self, state: ConnectionState) -> None:
+        if state.body_bytes:
+            self._body_bytes[state.body_owner] -= state.body_bytes
             state.body_bytes = 0
+            if not self._body_bytes[state.body_owner]:
+                del self._body_bytes[state.body_owner]
 
     def disconnected(self, connection_id: str) -> None:
         """A client left: its waiting calls stop waiting, its open calls get their result."""
@@ -101,6 +113,7 @@ class Connections:
         if state is None:
             return
         state.gone.set()
+        self._release(state)
         self._uncount(state)
         for open_call in list(state.open.values()):
             open_call.finish(complete=False, error="client gone")
@@ -108,11 +121,9 @@ class Connections:
     def _uncount(self, state: ConnectionState) -> None:
         if state.agent is not None:
             self._per_agent[state.agent] -= 1
-            self._body_bytes[state.agent] -= state.body_bytes
             if not self._per_agent[state.agent]:
                 del self._per_agent[state.agent]
-                del self._body_bytes[state.agent]
-            state.agent, state.body_bytes = None, 0
+            state.agent = None
 
     def open_on(self, connection_id: str) -> dict[str, OpenCall]:
         """The calls of one connection that owe a result."""
