@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from http.cookies import SimpleCookie
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from playwright.sync_api import expect
 
 from console.people import Console, Tab, Visitor
 from support.product import eventually
-from support.wire import Wire
+from support.wire import ConnectionOver, Wire
 
 
 def test_previews_of_a_link_do_not_spend_it_and_its_first_use_does(console: Console) -> None:
@@ -103,6 +106,68 @@ def test_guessing_secrets_is_slowed(console: Console) -> None:
     assert visitor.follow(console.link("rita")).status_code == 302, "nor a link"
     right = {"reviewer": "rita", "secret": secret}
     eventually(lambda: visitor.send_form("/login", **right).status_code == 302, "the end of the wait")
+
+
+def test_guesses_made_at_the_same_time_are_slowed_too_and_slow_nobody_else(console: Console) -> None:
+    secret = console.product.reviewer("rita")
+    visitor, mallory = console.visitor(), console.visitor()
+    assert visitor.xsrf
+    assert mallory.xsrf
+    with ThreadPoolExecutor(16) as together:
+        guesses = [together.submit(mallory.send_form, "/login", reviewer="mallory", secret=f"{n}") for n in range(40)]
+        assert visitor.send_form("/login", reviewer="rita", secret=secret).status_code == 302
+        found = Counter(guess.result().status_code for guess in guesses)
+    assert found[403] <= 8
+    assert found[429] == 40 - found[403]
+
+
+def test_wrong_links_are_slowed_and_slow_no_fresh_one(console: Console) -> None:
+    visitor = console.visitor()
+    guesses = [visitor.send_form("/login", link=f"!!{n}").status_code for n in range(5)]
+    assert guesses == [403] * 4 + [429]
+    assert visitor.follow(console.link()).status_code == 302
+
+
+def test_logins_under_many_names_are_bounded_together(console: Console) -> None:
+    visitor = console.visitor()
+    assert visitor.xsrf
+    with ThreadPoolExecutor(60) as together:
+        asked = [together.submit(visitor.send_form, "/login", reviewer=f"name-{n}", secret="x") for n in range(120)]
+        assert visitor.follow(console.link()).status_code == 302, "links do not wait for secrets"
+        found = Counter(answer.result().status_code for answer in asked)
+    assert found[429] > 0
+    assert found[403] + found[429] == 120
+
+
+@pytest.mark.parametrize("target", ["POST /login", "POST /logout", "POST /nowhere", "GET /login", "PUT /flows"])
+@pytest.mark.parametrize("framing", ["Content-Length: 90000000", "Content-Length: 40000", "Transfer-Encoding: chunked"])
+def test_a_stranger_cannot_make_the_console_hold_a_large_body(console: Console, target: str, framing: str) -> None:
+    wire = console.connections.enter_context(Wire.open(("127.0.0.1", console.product.console_port)))
+    wire.send(f"{target} HTTP/1.1\r\nHost: {console.host}\r\n{framing}\r\n\r\n".encode())
+    if "chunked" in framing:
+        with contextlib.suppress(ConnectionError):  # closed before all of it was sent
+            for _ in range(10):
+                wire.send(b"1000\r\n" + b"x" * 4096 + b"\r\n")
+    try:
+        assert wire.head().status == 400
+    except (ConnectionError, ConnectionOver):
+        assert "chunked" in framing, "only what comes after the answer resets a connection"
+
+
+def test_a_stranger_cannot_make_the_console_hold_a_large_head(console: Console) -> None:
+    wire = console.connections.enter_context(Wire.open(("127.0.0.1", console.product.console_port)))
+    with contextlib.suppress(ConnectionError):
+        wire.send(b"GET /login HTTP/1.1\r\nX: " + b"x" * 40_000)
+    with pytest.raises((ConnectionOver, ConnectionError)):
+        wire.head()
+
+
+def test_the_longest_note_fits_into_the_form(console: Console) -> None:
+    review = console.refund("long-note")
+    note = "\U0001f600" * 2_000
+    told = console.logged_in().send_form(f"/governance/{review['review_id']}/reject", note=note)
+    assert told.status_code == 200
+    assert console.review(review["review_id"])["note"] == note
 
 
 # names of the console, and other sites

@@ -20,11 +20,14 @@ from douane.console import pages
 from douane.console.card import card_digest, card_text
 from douane.console.feed import Feed
 from douane.console.master import ConsoleMaster, shown_options
-from douane.console.sessions import LASTS_S, Attempts, Session, Sessions
+from douane.console.sessions import LASTS_S, Attempts, Session, Sessions, Turns
 from douane.console.updates import Updates
 
 LOOK_S = 0.7
 """An approval counts only if the whole view was served at least this long before."""
+
+MOST_BODY = 32 * 1024
+"""Bytes of a request's body: a note of 2,000 characters, each as long as a form can write it, and some more."""
 
 COOKIE = "douane_session"
 CARD = "Douane-Card"
@@ -48,6 +51,7 @@ class ConsoleApplication(tornado.web.Application):
         self.client = client
         self.sessions = sessions
         self.attempts = Attempts()
+        self.logins = {"link": Turns(), "account": Turns()}
         self.hosts = hosts
         self.secure = secure
         self.feed = Feed(client, master.view, self.tell_node)
@@ -84,6 +88,7 @@ class ConsoleApplication(tornado.web.Application):
             is_valid_password=lambda password: False,  # noqa: ARG005 - stock's own login stays shut
             auth_cookie_name=lambda: "unused",
             transforms=[stock.GZipContentAndFlowFiles],
+            websocket_max_message_size=MOST_BODY,
             log_function=lambda handler: None,  # noqa: ARG005 - URLs hold login links
         )
 
@@ -222,16 +227,21 @@ class Login(_Handler):
         """Log in."""
         link = self.get_body_argument("link", "")
         reviewer = self.get_body_argument("reviewer", "")[:64]
-        # Programs on this machine share its address: what one guesses must slow neither other accounts nor links.
-        key = f"{self.request.remote_ip} {'link' if link else f'account {reviewer}'}"
-        if (wait_s := self.application.attempts.wait_s(key)) > 0:
+        # Programs on this machine share its address: what one guesses must slow neither other accounts nor fresh links,
+        # of which it does not know how they begin.
+        kind, name = ("link", link[:2]) if link else ("account", reviewer)
+        key = f"{self.request.remote_ip} {kind} {name}"
+        turns = self.application.logins[kind]
+        if (wait_s := max(self.application.attempts.wait_s(key), turns.wait_s())) > 0:
             self.set_status(429)
             problem = f"Too many attempts; wait {math.ceil(wait_s)} s, or use a link of `douane reviewer link NAME`."
             self.send_html(pages.login(self.xsrf_form_html(), problem=problem))
             return
+        self.application.attempts.begins(key)
         body = {"link": link} if link else {"reviewer": reviewer, "secret": self.get_body_argument("secret", "")[:500]}
         try:
-            found = await self.application.api("POST", "/v1/login", body)
+            async with turns:
+                found = await self.application.api("POST", "/v1/login", body)
         except ApiError as error:
             self.application.attempts.failed(key)
             self.set_status(403)

@@ -10,13 +10,16 @@ from collections.abc import Callable
 import tornado.httpserver
 
 from douane.api.client import ApiClient, ApiError, NodeNotRunning
-from douane.console.app import ConsoleApplication
+from douane.console.app import MOST_BODY, ConsoleApplication
 from douane.console.master import ConsoleMaster
 from douane.console.sessions import Sessions
 from douane.console.updates import Updates
 from douane.edge.home import Home
 
 CHECK_S = 5.0
+MOST_HEAD = 16 * 1024
+IDLE_S = 120.0
+BODY_S = 10.0
 
 
 class ConsoleError(Exception):
@@ -41,7 +44,15 @@ async def serve(home: Home, host: str, port: int, ready: Callable[[], None]) -> 
     sessions = Sessions(home.private / "console-sessions.json")
     client = ApiClient(home.api_socket)
     application = ConsoleApplication(master, client, sessions, allowed_hosts(host, port), secure=False)
-    server = tornado.httpserver.HTTPServer(application, max_buffer_size=1024 * 1024, max_body_size=64 * 1024)
+    # Tornado's own limits let whoever connects hold 100 MB, for an hour.
+    server = tornado.httpserver.HTTPServer(
+        application,
+        max_header_size=MOST_HEAD,
+        max_body_size=MOST_BODY,
+        max_buffer_size=2 * MOST_BODY,
+        idle_connection_timeout=IDLE_S,
+        body_timeout=BODY_S,
+    )
     try:
         server.listen(port, host)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -17,6 +18,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 LASTS_S = 12 * 3600
 MOST_SESSIONS = 1_000
+MOST_FAILURES = 10_000
+CHECKED_AT_ONCE = 2
+MOST_WAITING = 20
 
 
 @dataclass(slots=True)
@@ -121,17 +125,49 @@ class Attempts:
         """How long the next try has to wait."""
         return max(0.0, self._failures.get(key, (0, 0.0))[1] - time.monotonic())
 
+    def begins(self, key: str) -> None:
+        """A try counts until it is right: tries made at the same time cannot all be the first."""
+        count = self._failures.pop(key, (0, 0.0))[0]
+        if len(self._failures) >= MOST_FAILURES:
+            del self._failures[next(iter(self._failures))]  # the oldest: each is put at the end again
+        self._wait(key, count + 1)
+
     def failed(self, key: str) -> None:
-        """A try failed."""
-        if len(self._failures) > 10_000:
-            self._failures.clear()
-        count = self._failures.get(key, (0, 0.0))[0] + 1
-        wait = 0.0 if count < 4 else min(8.0, 2.0 ** (count - 4))
+        """The wait starts when the answer is given, however long the check took."""
+        if key in self._failures:
+            self._wait(key, self._failures[key][0])
+
+    def _wait(self, key: str, count: int) -> None:
+        wait = 0.0 if count < 4 else 2.0 ** min(count - 4, 3)  # the power of a count without end would overflow
         self._failures[key] = count, time.monotonic() + wait
 
     def succeeded(self, key: str) -> None:
         """A try was right."""
         self._failures.pop(key, None)
+
+
+class Turns:
+    """All logins of a kind together: few are checked at once, so that threads stay for verdicts; not many may wait."""
+
+    def __init__(self) -> None:
+        self._free = asyncio.Semaphore(CHECKED_AT_ONCE)
+        self._here = 0
+
+    def wait_s(self) -> float:
+        """How long to stay away while too many wait."""
+        return 1.0 if self._here >= MOST_WAITING else 0.0
+
+    async def __aenter__(self) -> None:
+        self._here += 1
+        try:
+            await self._free.acquire()
+        except BaseException:
+            self._here -= 1
+            raise
+
+    async def __aexit__(self, *raised: object) -> None:
+        self._here -= 1
+        self._free.release()
 
 
 def _digest(cookie: str) -> str:
