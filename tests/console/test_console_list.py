@@ -25,7 +25,11 @@ def test_a_held_call_appears_without_a_reload_with_all_that_a_verdict_needs(cons
     expect(row).to_contain_text("stripe.refunds.create · pending · irreversible · newcomer · ")
     expect(row).to_contain_text(review["summary"])
     expect(row).to_have_class(re.compile(r"\bintercepted\b"))
-    expect(row.locator(".fa-pause")).to_be_visible()
+    shown = row.inner_text().split("\n")
+    assert shown[:4] == ["pending", "stripe.refunds.create", "newcomer", review["summary"]]
+    for part, told in ((".douane-held", r"^\d+ (s|min) ago$"), (".douane-expires", r"^in \d+ (h|min)$")):
+        expect(row.locator(part)).to_have_attribute("data-shown", re.compile(told))
+        expect(row.locator(part)).to_be_visible()
     view = tab.open("newcomer")
     for line in (
         review["summary"],
@@ -58,6 +62,20 @@ def test_the_newest_comes_first_and_is_decided_on_any_screen(console: Console, t
         expect(tab.row(name)).to_be_visible()
     newer_above_older = page.locator("tr", has_text=names[1]).locator("xpath=following-sibling::tr")
     expect(newer_above_older.filter(has_text=names[0])).to_have_count(1)
+    shown = ("state", "tool", "agent", "what", "held", "expires")
+    if width < 480:
+        shown = ("state", "tool", "agent", "expires")
+    row = tab.row(names[1])
+    box = row.bounding_box()
+    assert box is not None
+    assert box["height"] == 32, "mitmweb's scrolling reckons with it"
+    for column in shown:
+        expect(row.locator(f".douane-{column}")).to_be_visible()
+        expect(page.locator(f"th .douane-{column}")).to_be_visible()
+        assert row.locator(f".douane-{column}").evaluate("cell => cell.scrollWidth <= cell.clientWidth"), column
+        assert page.locator(f"th .douane-{column}").evaluate("cell => cell.scrollWidth <= cell.clientWidth"), column
+    expect(row.locator("i, .marker")).to_have_count(0)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     tab.open(names[0])
     approve = page.get_by_role("button", name="Approve")
     expect(approve).to_be_in_viewport()
@@ -101,6 +119,8 @@ def test_a_verdict_given_elsewhere_changes_the_list_and_the_open_view(
         other.press("Reject")
         other.confirm()
     expect(tab.row(agent)).to_contain_text("stripe.refunds.create · rejected · ")
+    expect(tab.row(agent).locator(".douane-state")).to_have_text("rejected")
+    expect(tab.row(agent).locator(".douane-expires")).to_have_attribute("data-shown", "")
     expect(tab.row(agent)).not_to_have_class(re.compile(r"\bintercepted\b"))
     expect(view).to_contain_text("state      rejected   by paul at ")
     expect(tab.page.locator(".douane-verdict")).to_have_count(0)
@@ -251,6 +271,7 @@ def test_mitmwebs_own_buttons_are_hidden_and_pressed_all_the_same_change_nothing
 def test_fields_of_mitmweb_cannot_be_edited(console: Console, tab: Tab) -> None:
     console.refund("edited")
     tab.open("edited")
+    expect(tab.page.locator(".douane-verdict")).to_be_visible()
     shown = tab.page.locator(".flow-detail").inner_text()
     for number in range(tab.page.locator(".inline-input").count()):
         tab.page.locator(".inline-input").nth(number).evaluate(

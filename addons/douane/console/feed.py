@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 WAIT_S = 20
 MOST_REVIEWS = 5_000
+COLUMNS = ("tool", "state", "tier", "agent", "summary", "reason", "created_at", "expires_at")
+"""The parts of a row, which the page's script sets in columns."""
 MOST_PART = 600
 """Characters of a part of a row; the card has the rest."""
 
@@ -129,7 +131,7 @@ def paint(flow: http.HTTPFlow, review: dict[str, Any]) -> None:
     ).encode()
     flow.intercepted = review["state"] == "pending"
     flow.marked = _MARKS.get(str(review["state"]), "")
-    told = [review[name] for name in ("tool", "state", "tier", "agent", "summary", "reason")]
+    told = [review[name] for name in COLUMNS]
     flow.comment = " · ".join(_part(value) for value in told)
 
 

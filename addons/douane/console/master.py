@@ -26,7 +26,7 @@ class ConsoleMaster(master.Master):
         self.events = eventstore.EventStore()
         self.proxyserver = SimpleNamespace(servers=())
         self.addons.add(webaddons.WebAddon(), self.view)
-        self.options.update(web_open_browser=False, web_columns=["path", "comment", "timestamp"])
+        self.options.update(web_open_browser=False, web_columns=["comment"])
 
     # mitmproxy's signals hold their receivers weakly: methods of a living object stay
 

@@ -58,9 +58,9 @@
         const parts = (flow ? flow.comment : id).split(" · ");
         const sentence = parts[4] || parts[0];
         box.append(
-            Object.assign(document.createElement("p"), { textContent: approve ? "Approve this call? It is sent once, exactly as shown." : "Reject this call?" }),
+            Object.assign(document.createElement("p"), { textContent: `${approve ? "Approve" : "Reject"} ${parts[0]} by ${parts[3] || "?"}?` }),
             Object.assign(document.createElement("p"), { className: "sentence", textContent: sentence }),
-            Object.assign(document.createElement("p"), { textContent: `${parts[0]} by ${parts[3] || "?"}` }));
+            Object.assign(document.createElement("p"), { textContent: approve ? "It is sent once, exactly as shown." : "It is not sent." }));
         const note = Object.assign(document.createElement("textarea"), { placeholder: "Note for the register (may be empty)", maxLength: 2000 });
         const menu = document.createElement("menu");
         const cancel = Object.assign(document.createElement("button"), { textContent: "Cancel" });
@@ -156,6 +156,44 @@
         if (!state) return;
         window.backend.store.dispatch({ type: "ui/filters/setFilter", payload: pendingOnly ? "~pending" : "" });
     };
+    // One text becomes columns; the style orders them. React writes a changed text over all of it: it is divided anew.
+    const columns = ["tool", "state", "tier", "agent", "what", "why", "held", "expires"];
+    const headings = ["Tool", "State", "Tier", "Agent", "What it does", "Why", "Held", "Expires"];
+    const divide = (cell, parts) => {
+        const line = Object.assign(document.createElement("div"), { className: "douane-row" });
+        line.dataset.state = parts[1];
+        parts.forEach((part, n) => {
+            if (n) line.append(Object.assign(document.createElement("span"), { className: "douane-dot", textContent: " · " }));
+            line.append(Object.assign(document.createElement("span"), { className: `douane-${columns[n]}`, textContent: part, title: part }));
+        });
+        cell.replaceChildren(line);
+    };
+    const span = (ms) => {
+        const minutes = Math.floor(Math.abs(ms) / 60000);
+        if (minutes < 1) return `${Math.floor(Math.abs(ms) / 1000)} s`;
+        return minutes < 60 ? `${minutes} min` : minutes < 2880 ? `${Math.floor(minutes / 60)} h` : `${Math.floor(minutes / 1440)} d`;
+    };
+    const tick = () => {
+        for (const cell of document.querySelectorAll("td .douane-held")) {
+            cell.dataset.shown = `${span(Date.now() - Date.parse(cell.textContent))} ago`;
+        }
+        for (const cell of document.querySelectorAll("td .douane-expires")) {
+            const left = Date.parse(cell.textContent) - Date.now();
+            const open = ["pending", "approved"].includes(cell.parentElement.dataset.state);
+            cell.dataset.shown = open && left > 0 ? `in ${span(left)}` : "";
+        }
+    };
+    const rows = () => {
+        const head = document.querySelector(".flow-table th.col-comment");
+        if (head && !head.firstElementChild) divide(head, headings);
+        let changed = false;
+        for (const cell of document.querySelectorAll(".flow-table td.col-comment")) {
+            if (cell.firstElementChild || !cell.textContent) continue;
+            divide(cell, cell.textContent.split(" · "));
+            changed = true;
+        }
+        if (changed) tick();
+    };
     const bar = () => {
         const line = Object.assign(document.createElement("div"), { className: "douane-bar" });
         const waiting = Object.assign(document.createElement("b"), { textContent: "Approvals" });
@@ -178,7 +216,10 @@
             window.backend.store.dispatch({ type: "flows/sort", payload: { column: "timestamp", desc: true } });
         };
         newestFirst();
+        new MutationObserver(rows).observe(document.body, { childList: true, characterData: true, subtree: true });
+        rows();
         setInterval(() => {
+            tick();
             const state = store();
             if (!state) return;
             const flows = state.flows.list || [];
