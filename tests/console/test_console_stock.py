@@ -20,7 +20,7 @@ OURS = re.compile(r"\.douane-|dialog\.douane|dialog\[open\]")
 
 def selectors_of_style() -> list[str]:
     """Every selector of our style that is not for elements of our own."""
-    style = re.sub(r"/\*.*?\*/|@(?:media|container)[^{]*\{|::\w+", "", (STATIC / "console.css").read_text(), flags=re.DOTALL)
+    style = re.sub(r"/\*.*?\*/|@[^{]*\{|::\w+", "", (STATIC / "console.css").read_text(), flags=re.DOTALL)
     rules = re.sub(r"\{[^}]*\}|\}", "\n", style)
     found = [selector.strip() for line in rules.split("\n") for selector in line.split(",")]
     return [selector for selector in found if selector and not OURS.match(selector)]
