@@ -41,8 +41,9 @@ def test_a_link_logs_a_browser_in_once(console: Console, open_tab: Callable[...,
     assert first.url.startswith(f"{console.url}/#")
     second = open_tab(None, link).page
     expect(second.get_by_role("alert")).to_have_text(
-        "The link is not valid, or was used before. `douane reviewer link NAME` makes another."
+        "The link is not valid, or was used before. douane reviewer link NAME makes another."
     )
+    expect(second.get_by_role("code")).to_have_text("douane reviewer link NAME")
     second.goto(console.url)
     assert second.url == f"{console.url}/login"
 

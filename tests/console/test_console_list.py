@@ -153,6 +153,9 @@ def test_approve_sends_the_call_once_in_the_reviewers_name(
     assert len(running_providers.stand_in.seen("POST", "/v1/refunds")) == sent + 1
     decided = console.review(review["review_id"])
     assert (decided["reviewer"], decided["channel"]) == ("rita", "console")
+    view = tab.page.locator(".flow-detail .contentview pre")
+    expect(view).to_contain_text(f"answer     {decided['result_status']}, from the provider")
+    expect(view).not_to_contain_text("approval   ")
     assert decided["note"] == "seen by a person: Ax d, z r!"
     assert tab.asked == [("POST", f"/flows/{review['review_id']}/resume")]
     assert tab.messages == []

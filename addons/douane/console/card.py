@@ -19,6 +19,7 @@ def card_text(review: dict[str, Any]) -> str:
         one_line(review["summary"]) or one_line(review["tool"]),
         "",
         f"state      {state}{_by(review)}",
+        *([f"answer     {review['result_status']}, from the provider"] if review.get("result_status") else []),
         f"tool       {one_line(review['tool'])}",
         f"tier       {one_line(review['tier'])}   ({one_line(review['nature'])})",
         f"agent      {one_line(review['agent'])}",
@@ -87,8 +88,7 @@ def _by(review: dict[str, Any]) -> str:
     if not review.get("reviewer"):
         return ""
     note = f": {one_line(review['note'])}" if review.get("note") else ""
-    status = f", the provider answered {review['result_status']}" if review.get("result_status") else ""
-    return f"   by {one_line(review['reviewer'])} at {review['decided_at']}{note}{status}"
+    return f"   by {one_line(review['reviewer'])} at {review['decided_at']}{note}"
 
 
 def _client(review: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import html
+import re
 from typing import Any
 
 from douane.console.card import one_line
@@ -13,6 +14,10 @@ from douane.core.money import format_usd
 def text(value: Any) -> str:
     """A value for HTML, escaped, invisible characters shown."""
     return html.escape(one_line(value), quote=True)
+
+
+def _at(at_us: int, form: str = "%m-%d %H:%M") -> str:
+    return datetime.datetime.fromtimestamp(at_us / 1e6, datetime.UTC).strftime(form)
 
 
 def _page(title: str, body: str, *, script: str = "") -> str:
@@ -26,18 +31,19 @@ def _page(title: str, body: str, *, script: str = "") -> str:
 
 def login(xsrf: str, *, link: str = "", problem: str = "") -> str:
     """The login page."""
-    told = f'<p class="problem" role="alert">{text(problem)}</p>' if problem else ""
+    shown = re.sub("`(.+?)`", r"<code>\1</code>", text(problem))
+    told = f'<p class="problem" role="alert">{shown}</p>' if problem else ""
     if link:
         form = (
             f'<form method="post" action="/login" id="link">{xsrf}'
-            f'<input type="hidden" name="link" value="{text(link)}"><button>Log in</button></form>'
+            f'<input type="hidden" name="link" value="{text(link)}"><button class="main">Log in</button></form>'
         )
         return _page("Log in · Douane", f'<main class="login"><h1>Douane</h1>{told}{form}</main>', script="link.js")
     form = (
         f'<form method="post" action="/login">{xsrf}'
         '<label>Name<input name="reviewer" autocomplete="username" required autofocus></label>'
         '<label>Secret<input name="secret" type="password" autocomplete="current-password" required></label>'
-        "<button>Log in</button></form>"
+        '<button class="main">Log in</button></form>'
     )
     return _page("Log in · Douane", f'<main class="login"><h1>Douane</h1>{told}{form}</main>')
 
@@ -65,7 +71,8 @@ def governance_main(found: dict[str, Any]) -> str:
         parts.append(f'<p class="problem" role="alert">The node is {text(found["health"]["state"])}.</p>')
     rows = "".join(
         f'<li><a href="/governance/{text(r["review_id"])}"><b>{text(r["summary"] or r["tool"])}</b>'
-        f"<span>{text(r['agent'])} · {text(r['tool'])} · {text(r['tier'])} · until {text(r['expires_at'])}"
+        f"<span>{text(r['agent'])} · {text(r['tool'])} · {text(r['tier'])} · "
+        f"held {_at(r['created_us'])}, until {_at(r['expires_at_us'])} UTC"
         f"{' · a client waits' if r['waiting'] else ''}</span></a></li>"
         for r in found["pending"]
     )
@@ -84,8 +91,10 @@ def governance_main(found: dict[str, Any]) -> str:
         parts.append("<h2>Latest</h2><table><tr><th>time (UTC)<th>kind<th>agent<th>tool<th>outcome</tr>")
         for entry in reversed(found["log"]):
             record = entry["record"]
-            at = datetime.datetime.fromtimestamp(record["at_us"] / 1e6, datetime.UTC)
-            cells = [f"{at:%m-%d %H:%M:%S}", *(record.get(name, "") for name in ("kind", "agent", "tool"))]
+            cells = [
+                _at(record["at_us"], "%m-%d %H:%M:%S"),
+                *(record.get(name, "") for name in ("kind", "agent", "tool")),
+            ]
             cells.append(record.get("outcome") or record.get("event") or record.get("action") or "")
             parts.append("<tr>" + "".join(f"<td>{text(cell)}" for cell in cells) + "</tr>")
         parts.append("</table>")
@@ -105,7 +114,8 @@ def review(found: dict[str, Any], card: str, digest: str, reviewer: Any, xsrf: s
             f'<form method="post" action="{base}/approve">{xsrf}<input type="hidden" name="card" value="{digest}">'
             '<label>Note for the register (may be empty)<input name="note" maxlength="2000"></label>'
             '<label class="sure"><input type="checkbox" name="sure" value="yes" required> '
-            f"I have read the above and approve this: {sentence}, by {text(found['agent'])}</label>"
+            f"I have read all of the above and approve {text(found['tool'])} "
+            f"by {text(found['agent'])}: {sentence}</label>"
             '<p class="verdict"><button class="approve">Approve</button>'
             f'<button class="reject" formaction="{base}/reject" formnovalidate>Reject</button></p></form>'
         )
