@@ -511,3 +511,11 @@ def test_paths_that_a_provider_could_read_otherwise_are_refused_where_there_is_a
 def test_classifying_is_a_function() -> None:
     request = canonical("DELETE", f"{GITHUB}/repos/acme/site")
     assert shipped_catalog().classify(request) == shipped_catalog().classify(request)
+
+
+@pytest.mark.parametrize("query", ["", "?page=1"])
+def test_a_formats_suffix_is_no_part_of_the_name(query: str) -> None:
+    found = classified(
+        "POST", f"https://api.github.com/repos/acme/site/merges.json{query}", "{}", "Content-Type: application/json"
+    )
+    assert (found.tool, found.tier) == ("github.repos.merge", Tier.IRREVERSIBLE)

@@ -65,7 +65,7 @@ class Catalog:
         method = "GET" if request.method == "HEAD" else request.method
         matches = shard.find(method, request.segments)
         unknown = False
-        if request.other_method is not None or request.encoded_slash or request.raw.target.endswith(b".json"):
+        if request.other_method is not None or request.encoded_slash or _has_suffix(request.segments):
             matches, unknown = _all_readings(request, shard)
         if any(operation.only_if is not None for operation, _ in matches):
             matches = [found for found in matches if _applies(found[0].only_if, request)]
@@ -94,9 +94,14 @@ def _all_readings(request: CanonicalRequest, shard: Shard) -> tuple[list[Match],
             matches = shard.find(method, segments)
             unknown = unknown or (not matches and method not in SAFE_METHODS)
             found += matches
-            if segments and segments[-1].endswith(".json") and len(segments[-1]) > len(".json"):
+            if _has_suffix(segments):
                 found += shard.find(method, (*segments[:-1], segments[-1].removesuffix(".json")))
     return found, unknown
+
+
+def _has_suffix(segments: tuple[str, ...]) -> bool:
+    """Whether a path ends in `.json`, which some providers take for the format and no part of the name."""
+    return bool(segments) and segments[-1].endswith(".json") and len(segments[-1]) > len(".json")
 
 
 def _applies(only_if: Discriminator | None, request: CanonicalRequest) -> bool:
