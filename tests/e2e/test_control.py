@@ -83,6 +83,24 @@ def test_a_held_call_is_decided_by_the_policy_of_the_moment_it_goes(
     assert providers.stand_in.seen("DELETE") == []
 
 
+def test_a_held_call_keeps_its_one_review_under_other_rules(
+    new_product: Callable[..., Product], providers: Providers, tmp_path: Path
+) -> None:
+    folder = policy_folder(tmp_path / "policy")
+    product = new_product(policy=folder).start()
+    with Wire.tunnel(product.agent("patient"), product.proxy_address, "api.github.com") as wire:
+        wire.send(request("DELETE", "api.github.com", "/repos/acme/legacy-billing"))
+        review = product.wait_review(agent="patient")
+        policy = yaml.safe_load((folder / "policy.yaml").read_text())
+        policy["rules"].append({"name": "other", "effect": "deny", "tools": ["stripe.refunds.create"], "reason": "No."})
+        (folder / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
+        assert product.api("POST", "/v1/policy/apply", {}).body["applied"]
+        assert product.decide(review["review_id"], "approve").status == 200
+        assert wire.read(method="DELETE").status == 204
+    assert len(product.reviews()) == 1
+    assert len(providers.stand_in.seen("DELETE")) == 1
+
+
 def test_a_resumed_agent_works_again_with_its_key(
     product: Product, providers: Providers, open_wire: Callable[[str], tuple[Agent, Wire]]
 ) -> None:

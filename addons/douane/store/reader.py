@@ -160,7 +160,8 @@ class Reader:
         told = await self._rows("SELECT seq, hash, bytes FROM register WHERE call_id = ? LIMIT ?", (name, STORY))
         reviews = {orjson.loads(data).get("review_id", name) for _, _, data in told} or {name}
         for review_id in reviews:
-            # Each record of a review is one of its agent, from the review's own record on.
+            # Each record of a review is one of its agent, from the review's own record on. `NOT IN` is what lets the
+            # index of the rare kinds find that one.
             told += await self._rows(
                 """SELECT seq, hash, bytes FROM register WHERE agent = (SELECT agent FROM review WHERE review_id = ?1)
                 AND seq >= (SELECT min(seq) FROM register WHERE kind = 'review'
