@@ -116,9 +116,7 @@ class Product:
             arguments += ["--connect-to", route]
         if self.upstream_ca is not None:
             arguments += ["--upstream-ca", str(self.upstream_ca)]
-        self.lines = []
-        self._ended = False
-        self.process = subprocess.Popen(
+        process = subprocess.Popen(
             [*arguments, *self.flags],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -127,7 +125,9 @@ class Product:
             env=base_environment(self.home) | dict(self.variables),
             start_new_session=True,
         )
-        threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
+        with self._changed:  # in one step: the reader of the process before may come to its end only now
+            self.process, self.lines, self._ended = process, [], False
+        threading.Thread(target=self._read, args=(process, self.lines), daemon=True).start()
         if ready:
             self.wait_ready()
         return self
@@ -315,9 +315,8 @@ class Product:
         row: dict[str, Any] = next(row for row in rows if row["agent"] == agent)
         return row
 
-    def _read(self, process: subprocess.Popen[str]) -> None:
+    def _read(self, process: subprocess.Popen[str], lines: list[str]) -> None:
         assert process.stdout is not None
-        lines = self.lines
         for line in process.stdout:
             with self._changed:
                 lines.append(line.rstrip("\n"))
