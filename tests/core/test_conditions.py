@@ -149,15 +149,15 @@ HOSTILE = [
 def test_hostile_arguments_have_no_answer_and_cost_little(source: str, args: dict[str, Any]) -> None:
     condition = Condition(source, USD)
     given = facts(args=args)
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(NotEvaluable):
         condition.holds(given)
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 def test_the_most_that_a_loop_may_see_takes_milliseconds() -> None:
     condition = Condition("args.a.exists(x, args.b.contains(x)) || args.a.exists(x, x.matches('^(a|b)+c$'))", USD)
     given = facts(args={"a": [f"{number:020}" for number in range(250)], "b": "y" * 10_000})
-    began = time.perf_counter()
+    began = time.process_time()
     assert condition.holds(given) is False
-    assert time.perf_counter() - began < 0.25
+    assert time.process_time() - began < 0.25

@@ -132,12 +132,12 @@ def test_documents_in_two_places_are_refused() -> None:
 
 def test_fragments_that_spread_each_other_cost_no_more_than_their_number() -> None:
     fragments = " ".join(f"fragment F{n} on Query {{ ...F{n + 1} ...F{n + 1} }}" for n in range(100))
-    started = time.perf_counter()
+    started = time.process_time()
     found = classified(
         "POST", URL, json={"query": f"{{ ...F0 }} {fragments} fragment F100 on Query {{ viewer {{ login }} ...F0 }}"}
     )
     assert found.tool == QUERY
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 # git

@@ -239,9 +239,9 @@ HOSTILE: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("arguments", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_arguments_are_neither_large_nor_slow(arguments: dict[str, Any]) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert len(orjson.dumps(mask_arguments(arguments))) <= 16 * 1024
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 @pytest.mark.parametrize(
@@ -264,9 +264,9 @@ def test_hostile_arguments_are_neither_large_nor_slow(arguments: dict[str, Any])
     ],
 )
 def test_no_text_takes_long(piece: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     mask_text(piece * (100_000 // len(piece)))
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize(

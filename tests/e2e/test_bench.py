@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.bench
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_bench_measures_all_three(tmp_path: Path) -> None:
     result = tmp_path / "bench.json"

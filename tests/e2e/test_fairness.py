@@ -19,7 +19,7 @@ from support.product import Agent, Product, base_environment, client
 from support.providers import Providers
 from support.wire import Wire, request
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.alone]
 CALLS = 300
 LEAST_S = 2.0
 TESTS = Path(__file__).parents[1]

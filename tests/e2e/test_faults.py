@@ -22,6 +22,8 @@ from support.stand_in import Cut, Fault
 from support.wire import Answer, ConnectionOver, ConnectRefused, Wire, request
 
 pytestmark = pytest.mark.faults
+SOON_S = 4.0
+"""A refusal is out within 3 s; this machine does other things besides."""
 
 CHAT = json.dumps(
     {"model": "gpt-4.1-mini", "max_tokens": 500, "messages": [{"role": "user", "content": "hi"}]}
@@ -146,7 +148,7 @@ def test_a_fault_before_forwarding_is_a_refusal_and_nothing_is_sent(
     assert answer.decision["outcome"] == "BLOCK"
     assert answer.header("douane-decision")
     assert answer.header("retry-after") is None
-    assert time.monotonic() - started < 3.5  # 3 s, and what this machine does besides
+    assert time.monotonic() - started < SOON_S
     assert providers.stand_in.seen() == []
     assert_balanced(node)
     assert node.spend_nano()[0] == 0
@@ -167,7 +169,7 @@ def test_a_fault_in_a_handshake_sends_nothing_and_ends(
         pass
     else:
         assert answer.status in (403, 502, 503)
-    assert time.monotonic() - started < 3.5
+    assert time.monotonic() - started < SOON_S
     assert providers.stand_in.seen() == []
     assert_balanced(node)
     assert node.node.state == "ready"
@@ -187,7 +189,7 @@ def test_a_fault_after_forwarding_leaves_one_result_and_no_reservation(
         pass
     else:
         assert answer.status in (200, 502, 503)
-    assert time.monotonic() - started < 3.5
+    assert time.monotonic() - started < SOON_S
     assert len(providers.stand_in.seen()) == 1
     assert_balanced(node)
     assert node.spend_nano()[0] >= providers.bill.total_nano(), "billed, and not charged"
@@ -256,7 +258,7 @@ def test_a_part_of_admission_that_fails_is_a_refusal_and_nothing_is_sent(
     started = time.monotonic()
     with Wire.tunnel(agent, node.address, "api.github.com", timeout=15) as wire:
         answer = wire.ask(request("DELETE" if part == "open hold" else "GET", "api.github.com", "/repos/acme/docs"))
-    assert time.monotonic() - started < 3.5
+    assert time.monotonic() - started < SOON_S
     assert answer.status in (403, 503)
     assert answer.decision["outcome"] == "BLOCK"
     assert providers.stand_in.seen() == []
@@ -362,7 +364,7 @@ def test_an_unwritable_database_refuses_everything(new_product: Callable[..., Pr
         psutil.Process(pid).rlimit(psutil.RLIMIT_FSIZE, (4096, psutil.RLIM_INFINITY))
     started = time.monotonic()
     answer = ask()
-    assert time.monotonic() - started < 3.5
+    assert time.monotonic() - started < SOON_S
     assert (answer.status, answer.code) == (503, "store_unavailable")
     assert answer.header("retry-after") is None
     for pid in product.pids():

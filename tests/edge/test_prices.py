@@ -59,10 +59,10 @@ def test_no_flagship_is_bounded_by_its_whole_context_window() -> None:
 def test_unknown_models_are_looked_up_once_and_only_so_many_are_remembered() -> None:
     book = PriceBook()
     book.row("openai", "gpt-99", DAY, ())
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(10_000):
         assert book.row("openai", "gpt-99", DAY, ()) is None
-    assert time.perf_counter() - started < 0.5, "one look-up in the book takes 300 µs"
+    assert time.process_time() - started < 0.5, "one look-up in the book takes 300 µs"
     for number in range(MOST_ROWS + 100):
         book.row("nobody", f"m{number}", DAY, ())
     assert book.row.cache_info().currsize == MOST_ROWS  # type: ignore[attr-defined]
