@@ -159,6 +159,22 @@ class Money(RuleBasedStateMachine):
                 assert model.settled(self.engine.clock.ledger_us) + model.reserved() <= CAPS[agent]
 
 
+def test_ledger_time_does_not_go_back_over_a_crash() -> None:
+    """It runs ahead where two charges fall on one microsecond, and a call was admitted by it."""
+    state = Money()
+    try:
+        state.begin()
+        state.work([], [("one", 1), ("one", 73)])
+        state.crash(0)
+        state.crash(0)
+        state.time_passes(59.999999)
+        state.work([], [("one", 27)])
+        state.crash(0)
+        state.balances_are_what_plain_sums_say()
+    finally:
+        state.teardown()
+
+
 TestMoney = Money.TestCase
 TestMoney.settings = settings(
     max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -88,6 +89,7 @@ def open_engine(
             raise StoreError(str(error)) from error
         problems.append(str(error))
         tip_hash, tree = _as_found(connection, keys, size)
+    clock.ledger_us = max(clock.ledger_us, _last_admission_us(connection))
     register = Register(connection, size=size, tip_hash=tip_hash, tree=tree)
     (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM review").fetchone()
     engine = Engine(connection, keys, clock, register, _open_calls(connection), version)
@@ -279,6 +281,16 @@ def _open_calls(connection: sqlite3.Connection) -> list[OpenCall]:
             "SELECT seq, call_id, agent, tool, reserve_nano, model, review_id FROM open_call ORDER BY seq"
         )
     ]
+
+
+def _last_admission_us(connection: sqlite3.Connection) -> int:
+    """Ledger time of the last call under way: before it, spend that had aged out by then would count once more."""
+    intents = connection.execute("SELECT bytes FROM register WHERE seq IN (SELECT seq FROM open_call)")
+    times = [0]
+    for (data,) in intents:
+        with contextlib.suppress(RecordInvalid):  # behind a break that the operator goes on over
+            times.append(decode(data).get("ledger_us", 0))
+    return max(times)
 
 
 def _clock_state(connection: sqlite3.Connection) -> ClockState | None:
