@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -27,15 +26,6 @@ def problems(folder: Path) -> list[str]:
     with pytest.raises(CatalogInvalid) as invalid:
         load_catalog(folder)
     return [str(problem) for problem in invalid.value.problems]
-
-
-def test_it_loads_within_a_fifth_of_a_second() -> None:
-    best = 9.0
-    for _ in range(3):
-        started = time.process_time()
-        load_catalog()
-        best = min(best, time.process_time() - started)
-    assert best < 0.2
 
 
 def test_judgements_of_an_operator_lie_over_the_shipped_ones(overlay: Path) -> None:
@@ -117,7 +107,7 @@ def test_a_damaged_catalog_is_refused(damage: str, tmp_path: Path, monkeypatch: 
         case "index of nothing":
             (built / "index.json").write_text("[]")
         case "unknown shard":
-            index["hosts"]["api.example.com"] = "example"
+            index["hosts"]["api.example.com"] = ["example", "example"]
             (built / "index.json").write_text(json.dumps(index))
     monkeypatch.setattr(loading, "shipped_policy_dir", lambda: tmp_path)
     assert "the shipped catalog is damaged" in problems(tmp_path / "none")[0]
@@ -128,17 +118,20 @@ def test_the_shards_are_what_the_judgements_say() -> None:
     import yaml
 
     reviewed = yaml.safe_load((shipped_policy_dir() / "catalog" / "reviewed.yaml").read_text())
-    operations = load_catalog().tools()
+    catalog = load_catalog()
     judged = {name: found for tools in reviewed["tools"].values() for name, found in tools.items()}
     judged |= {name: group for groups in reviewed["alike"].values() for group in groups for name in group["tools"]}
     assert len(judged) > 200
     for name, found in judged.items():
-        operation = operations[name]
+        operation = catalog.tool(name)
+        assert operation is not None, name
         assert (operation.tier, operation.nature) == (found["tier"], found["nature"]), name
         assert operation.evidence == f"reviewed: {found['reason']}", name
         assert str(operation.reviewed) == str(found["reviewed"]), name
     index = json.loads((shipped_policy_dir() / "catalog" / "built" / "index.json").read_text())
-    assert (index["hosts"], index["suffixes"]) == (reviewed["hosts"], reviewed["suffixes"])
+    assert index["refused"] == reviewed["refused"]
+    for host, name in reviewed["hosts"].items():
+        assert name in index["hosts"][host], host
 
 
 def test_every_key_of_an_overlay_is_documented() -> None:

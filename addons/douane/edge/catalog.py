@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import hashlib
 import json
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import blake3
+import orjson
 
-from douane.core.catalog import Catalog, Operation, Shard, ShardInvalid, shard_from_json
+from douane.core.catalog import Catalog, Shard, ShardInvalid, Site, Sites, shard_from_json
 from douane.core.tool import Nature, Tier
 from douane.edge.home import shipped_policy_dir
 from douane.edge.yaml import Document, Problem, load_yaml
@@ -33,47 +35,104 @@ class CatalogInvalid(Exception):
         self.problems = problems
 
 
-def load_catalog(overlay: Path | None = None) -> Catalog:
-    """The shipped catalog with the overlay `*.yaml` of a folder laid over it; raises `CatalogInvalid`."""
+def load_catalog(overlay: Path | None = None, *, lazily: bool = False) -> Catalog:
+    """The shipped catalog with the overlay `*.yaml` of a folder laid over it; raises `CatalogInvalid`.
+
+    A node has all of it read and verified before its first call; a command that answers one question reads `lazily`.
+    """
     folder = shipped_policy_dir() / "catalog"
-    hasher = blake3.blake3(b"douane catalog v1\n")
+    collects = gc.isenabled()
+    gc.disable()  # a few hundred thousand nodes, none of them garbage
     try:
-        content = (folder / "built" / "index.json").read_bytes()
-        index = json.loads(content)
-        shards = {name: _load_shard(folder / "built", name, entry) for name, entry in index["shards"].items()}
-        hosts = {host: shards[name] for host, name in index["hosts"].items()}
-        suffixes = {suffix: shards[name] for suffix, name in index["suffixes"].items()}
+        index = (folder / "built" / "index.json").read_bytes()
+        sites, shards = _read(folder / "built", json.loads(index), lazily=lazily)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ShardInvalid) as error:
         problem = Problem(str(folder), 1, f"the shipped catalog is damaged: {error}", "Install Douane again.")
         raise CatalogInvalid((problem,)) from error
-    hasher.update(content)
+    finally:
+        if collects:
+            gc.enable()
+    shipped = Catalog(sites, shards, blake3.blake3(b"douane catalog v2\n" + index).hexdigest())
+    changes, problems = _judgements(overlay, shipped)
+    if problems:
+        raise CatalogInvalid(tuple(sorted(problems)))
+    if not changes:
+        return shipped
+    hasher = blake3.blake3(b"douane catalog v2\n" + index)
+    for name in sorted(changes):
+        hasher.update(f"{name} {sorted(changes[name].items())}\n".encode())
+    return Catalog(sites, _Laid(shards, changes), hasher.hexdigest())
+
+
+def _read(folder: Path, index: Mapping[str, Any], *, lazily: bool) -> tuple[Sites, Mapping[str, Shard]]:
+    hosts = {host: Site(found[0], tuple(found[1:])) for host, found in index["hosts"].items()}
+    hosts |= {host: Site("", (), why) for host, why in index["refused"].items()}
+    shards = _Shards(folder, index["shards"])
+    for site in hosts.values():
+        if not set(site.shards) <= index["shards"].keys():
+            raise ShardInvalid(f"the index names shards that are not there: {', '.join(site.shards)}")
+    return Sites(hosts), shards if lazily else dict(shards)
+
+
+class _Shards(Mapping[str, Shard]):
+    """The shards of a folder, each read and held against its hash when it is asked for."""
+
+    def __init__(self, folder: Path, digests: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._digests = digests
+        self._read: dict[str, Shard] = {}
+
+    def __getitem__(self, name: str) -> Shard:
+        if name not in self._read:
+            content = (self._folder / f"{name}.json").read_bytes()
+            if hashlib.sha256(content).hexdigest() != self._digests[name]:
+                raise ShardInvalid(f"{name}.json is not the file that the index names")
+            self._read[name] = shard_from_json(name, orjson.loads(content))
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._digests)
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+
+class _Laid(Mapping[str, Shard]):
+    """Shards under an operator's judgements."""
+
+    def __init__(self, shards: Mapping[str, Shard], changes: Mapping[str, Mapping[str, Any]]) -> None:
+        self._shards = shards
+        self._providers = {tool.partition(".")[0] for tool in changes}
+        self._changes = changes
+        self._laid: dict[str, Shard] = {}
+
+    def __getitem__(self, name: str) -> Shard:
+        found = self._laid.get(name)
+        if found is None:
+            found = self._shards[name]
+            if name.partition("/")[0] in self._providers:
+                found = found.changed(self._changes)
+            self._laid[name] = found
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shards)
+
+    def __len__(self) -> int:
+        return len(self._shards)
+
+
+def _judgements(overlay: Path | None, shipped: Catalog) -> tuple[dict[str, dict[str, Any]], list[Problem]]:
     changes: dict[str, dict[str, Any]] = {}
     problems: list[Problem] = []
     if overlay is not None and overlay.is_dir():
-        known = Catalog(hosts, {}, "").tools()
         for file in sorted(overlay.glob("*.yaml")):
             if file.name == SHIPPED_JUDGEMENTS:
-                problems += _check_shipped(file, folder / SHIPPED_JUDGEMENTS)
+                problems += _check_shipped(file, shipped_policy_dir() / "catalog" / SHIPPED_JUDGEMENTS)
                 continue
             document = load_yaml(file, f"catalog/{file.name}")
-            problems += document.problems or _Overlay(document, known, changes).read()
-    if problems:
-        raise CatalogInvalid(tuple(sorted(problems)))
-    for name in sorted(changes):
-        hasher.update(f"{name} {sorted(changes[name].items())}\n".encode())
-    laid = {name: shard.changed(changes) for name, shard in shards.items()}
-    return Catalog(
-        {host: laid[shard.provider] for host, shard in hosts.items()},
-        {suffix: laid[shard.provider] for suffix, shard in suffixes.items()},
-        hasher.hexdigest(),
-    )
-
-
-def _load_shard(folder: Path, name: str, entry: Mapping[str, str]) -> Shard:
-    content = (folder / entry["file"]).read_bytes()
-    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
-        raise ShardInvalid(f"{entry['file']} is not the file that the index names")
-    return shard_from_json(name, json.loads(content))
+            problems += document.problems or _Overlay(document, shipped, changes).read()
+    return changes, problems
 
 
 def _check_shipped(file: Path, shipped: Path) -> list[Problem]:
@@ -90,9 +149,9 @@ def _check_shipped(file: Path, shipped: Path) -> list[Problem]:
 class _Overlay:
     """One overlay file: judgements on tools by their exact names."""
 
-    def __init__(self, document: Document, known: Mapping[str, Operation], changes: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, document: Document, shipped: Catalog, changes: dict[str, dict[str, Any]]) -> None:
         self._document = document
-        self._known = known
+        self._shipped = shipped
         self._changes = changes
         self._problems: list[Problem] = []
 
@@ -111,7 +170,8 @@ class _Overlay:
 
     def _judge(self, tool: str, judged: Any) -> None:
         path = ("tools", tool)
-        if tool not in self._known:
+        before = self._shipped.tool(tool)
+        if before is None:
             pattern = any(ch in tool for ch in "*?[")
             mend = "Names are exact; a pattern would judge what nobody looked at." if pattern else "Check its spelling."
             self._problem(path, f"the catalog has no tool `{tool}`", mend)
@@ -124,7 +184,6 @@ class _Overlay:
             return
         for key in judged.keys() - set(KEYS):
             self._problem((*path, key), f"unknown key `{key}`", f"Known are {', '.join(KEYS)}.")
-        before = self._known[tool]
         found: dict[str, Any] = {"evidence": f"operator: {judged.get('reason') or 'no reason given'}"}
         found["tier"] = self._one_of(Tier, (*path, "tier"), judged["tier"])
         if "nature" in judged:

@@ -9,7 +9,7 @@ from typing import Any
 from douane.core.catalog.operation import Operation, Reads
 from douane.core.refusal import RequestAmbiguous
 from douane.core.request import SAFE_METHODS, CanonicalRequest
-from douane.core.request.canonical import MULTIPART, override_in
+from douane.core.request.canonical import FORM, MULTIPART, override_in
 from douane.core.request.fields import Pairs
 
 _FORM_NAME = re.compile(r"[A-Za-z0-9_.:-]+(?:\[[^\[\]]*\])*")
@@ -24,7 +24,7 @@ _MOST_SCALAR = 100
 
 
 def read_arguments(
-    request: CanonicalRequest, operation: Operation, reads: Reads, values: tuple[str, ...]
+    request: CanonicalRequest, operation: Operation, reads: Reads, parameters: Mapping[str, str]
 ) -> dict[str, Any]:
     """Path, query and body members; a path parameter wins over a body member of its name. Raises `RequestAmbiguous`."""
     if request.query_trap is not None:
@@ -34,8 +34,7 @@ def read_arguments(
         found = _lists(request.query)
     else:
         found = _unsafe(request, operation, operation.reads or reads)
-    if values:
-        found.update(zip(operation.parameters, values, strict=True))
+    found.update(parameters)
     return found
 
 
@@ -56,9 +55,11 @@ def _unsafe(request: CanonicalRequest, operation: Operation, reads: Reads) -> di
     if request.body:
         if reads == "form":
             pairs += _form(request)
-        elif reads == "any":
+        elif reads == "any" or (reads == "either" and _is_opaque(request, operation)):
             found["body_bytes"] = len(request.body)
-        elif reads == "multipart" and request.media_type == MULTIPART:
+        elif reads == "either" and request.media_type == FORM:
+            pairs += _form(request)
+        elif reads in ("multipart", "either") and request.media_type == MULTIPART:
             pairs += _multipart(request, found)
         else:
             found = _json(request, operation)
@@ -72,6 +73,13 @@ def _unsafe(request: CanonicalRequest, operation: Operation, reads: Reads) -> di
         if not isinstance(value, int) or isinstance(value, bool):
             raise RequestAmbiguous(f"a {name} that is not a plain integer")
     return found
+
+
+def _is_opaque(request: CanonicalRequest, operation: Operation) -> bool:
+    """Whether a body is neither form, form-data nor JSON, where none of its members decides anything."""
+    if request.media_type in (FORM, MULTIPART) or operation.raises or operation.required or operation.integers:
+        return False
+    return request.json() is None
 
 
 def _form(request: CanonicalRequest) -> Pairs:
@@ -147,6 +155,26 @@ def _counted(body: Mapping[str, Any], size: int) -> dict[str, Any]:
             found[name] = f"{len(value)} members"
     found["body_bytes"] = size
     return found
+
+
+def values_at(request: CanonicalRequest, where: str, name: str) -> list[str]:
+    """What stands at a place that tells operations apart; raises `RequestAmbiguous` where it stands twice."""
+    values: list[str]
+    match where:
+        case "query":
+            values = [text for key, text in request.query if key == name]
+        case "form":
+            pairs = request.query if request.method in SAFE_METHODS else (*request.query, *(request.form() or ()))
+            values = [text for key, text in pairs if key == name]
+        case "header":
+            wanted = name.lower().encode()
+            values = [value.decode("latin-1").strip() for key, value in request.raw.headers if key.lower() == wanted]
+        case _:
+            body = request.json()
+            values = [str(body[name])] if isinstance(body, dict) and name in body else []
+    if len(values) > 1:
+        raise RequestAmbiguous("a discriminating parameter that stands twice")
+    return values
 
 
 def values_of(arguments: Mapping[str, Any], name: str) -> list[Any]:

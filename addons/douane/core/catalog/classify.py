@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
-from douane.core.catalog.arguments import read_arguments, values_of
+from douane.core.catalog.arguments import read_arguments, values_at, values_of
 from douane.core.catalog.git import read_fetch, read_push
 from douane.core.catalog.graphql import read_document
-from douane.core.catalog.operation import Discriminator, Operation
+from douane.core.catalog.kubernetes import REHEARSED, read_path, stops
+from douane.core.catalog.operation import Operation
 from douane.core.catalog.shard import Match, Shard
+from douane.core.catalog.sites import Sites
 from douane.core.catalog.unmapped import unmapped, unmatched
-from douane.core.hosts import provider_of
 from douane.core.mask import is_secret_name, mask_target, mask_text, printable
 from douane.core.refusal import RequestAmbiguous
 from douane.core.request import SAFE_METHODS, CanonicalRequest
-from douane.core.tool import Classification, Tier
+from douane.core.tool import Classification, Nature, Tier
 
 _MOST_SHOWN = 200
 
@@ -24,123 +26,136 @@ _MOST_SHOWN = 200
 class Catalog:
     """All shards, found by host."""
 
-    def __init__(self, hosts: Mapping[str, Shard], suffixes: Mapping[str, Shard], digest: str) -> None:
-        self._hosts = dict(hosts)
-        self._suffixes = dict(suffixes)
-        """`.example.com` → shard: any host below it."""
+    def __init__(self, sites: Sites, shards: Mapping[str, Shard], digest: str) -> None:
+        """`shards` may read a shard when it is first asked for."""
+        self._sites = sites
+        self._shards = shards
         self.digest = digest
 
-    def shard_of(self, host: str) -> Shard | None:
-        """The shard that a canonical host belongs to."""
-        found = self._hosts.get(host)
-        if found is None and self._suffixes:
-            at = host.find(".")
-            while at >= 0:
-                if (found := self._suffixes.get(host[at:])) is not None:
-                    return found
-                at = host.find(".", at + 1)
-        return found
+    @property
+    def sites(self) -> Sites:
+        """Every host with its shards."""
+        return self._sites
 
-    def shards(self) -> tuple[Shard, ...]:
-        """Every shard once."""
-        return tuple({id(shard): shard for shard in [*self._hosts.values(), *self._suffixes.values()]}.values())
+    def shards(self) -> Iterator[Shard]:
+        """Every shard, by name."""
+        for name in sorted(self._shards):
+            yield self._shards[name]
 
-    def tools(self) -> dict[str, Operation]:
-        """Every tool by name, with the worst of its operations."""
-        found: dict[str, Operation] = {}
+    def providers(self) -> frozenset[str]:
+        """The first words of tools' names, of hosts without any known tool too."""
+        return frozenset(site.provider for site in self._sites.all().values())
+
+    def tools(self) -> list[str]:
+        """Every tool's name once, sorted; some ten thousands."""
+        return sorted({tool for shard in self.shards() for tool in shard.tools()})
+
+    def tiers(self) -> Iterator[tuple[str, Tier, Nature]]:
+        """Every tool with the tier and nature of its worst operation, sorted."""
+        worst: dict[str, tuple[Tier, Nature]] = {}
         for shard in self.shards():
-            for operation in shard.operations:
-                known = found.get(operation.tool)
-                if known is None or operation.tier.rank > known.tier.rank:
-                    found[operation.tool] = operation
-        return found
+            for tool, tier, nature in shard.tiers():
+                if tool not in worst or tier.rank > worst[tool][0].rank:
+                    worst[tool] = tier, nature
+        for tool in sorted(worst):
+            yield (tool, *worst[tool])
+
+    def tool(self, name: str) -> Operation | None:
+        """The worst operation of a tool under its exact name."""
+        shards = [shard for shard in self._shards_near(name) if name.startswith(shard.prefix)]
+        found = [worst for shard in shards if (worst := shard.worst_of(name)) is not None]
+        return max(found, key=lambda operation: operation.tier.rank, default=None)
+
+    def _shards_near(self, tool: str) -> list[Shard]:
+        """Those of the tool's provider: a shard is named `provider`, or `provider/api`."""
+        provider = tool.partition(".")[0]
+        return [self._shards[name] for name in self._shards if name.partition("/")[0] == provider]
 
     def classify(self, request: CanonicalRequest) -> Classification:
         """Map a request; raises `RequestAmbiguous` where the provider could read it as another tool."""
-        shard = self.shard_of(request.host)
-        if shard is None:
+        site = self._sites.site_of(request.host)
+        if site is None:
             return unmapped(request)
+        if site.refused:
+            raise RequestAmbiguous(site.refused)
         if request.path_trap is not None:
             raise RequestAmbiguous(request.path_trap)
-        method = "GET" if request.method == "HEAD" else request.method
-        matches = shard.find(method, request.segments)
-        unknown = False
-        if request.other_method is not None or request.encoded_slash or _has_suffix(request.segments):
-            matches, unknown = _all_readings(request, shard)
-        if any(operation.only_if is not None for operation, _ in matches):
-            matches = [found for found in matches if _applies(found[0].only_if, request)]
+        shards = [self._shards[name] for name in site.shards]
+        matches, unknown = _readings(request, shards)
         if not matches:
-            return unmatched(request, shard.provider, serves_models=provider_of(request.host) is not None)
-        classification = _matched(request, shard, matches)
+            return unmatched(request, site.provider)
+        classification = _matched(request, matches)
         if unknown and classification.tier is not Tier.IRREVERSIBLE:
             return replace(classification, tier=Tier.IRREVERSIBLE, evidence="could also be an operation nobody knows")
         return classification
 
 
-def _all_readings(request: CanonicalRequest, shard: Shard) -> tuple[list[Match], bool]:
-    """What a request could be where its method or path can be read in two ways, and whether one of them is unknown."""
-    methods = [request.method if request.method != "HEAD" else "GET"]
+class _Place(NamedTuple):
+    """A match, and the shard whose provider reads the request."""
+
+    match: Match
+    shard: Shard
+
+
+def _readings(request: CanonicalRequest, shards: Sequence[Shard]) -> tuple[list[_Place], bool]:
+    """What a request could be in every reading of its method and path, and whether one of them is unknown."""
+    if request.other_method is None and not request.encoded_slash and not request.raw.target.endswith(b".json"):
+        return _found(request, shards, request.method, request.segments), False
+    methods = [request.method]
     if request.other_method is not None:
-        methods.append("GET" if request.other_method == "HEAD" else request.other_method)
+        methods.append(request.other_method)
     readings = [request.segments]
     if request.encoded_slash:
-        if not shard.encoded_slash:
+        slash = {shard.encoded_slash for shard in shards}
+        if not slash or "refused" in slash:
             raise RequestAmbiguous("an encoded slash in the path")
-        readings.append(tuple("/".join(request.segments).split("/")))
-    found: list[Match] = []
+        if "either" in slash:
+            readings.append(tuple("/".join(request.segments).split("/")))
+    return _all_readings(request, shards, methods, readings)
+
+
+def _all_readings(
+    request: CanonicalRequest, shards: Sequence[Shard], methods: Sequence[str], readings: Sequence[tuple[str, ...]]
+) -> tuple[list[_Place], bool]:
+    found: list[_Place] = []
     unknown = False
     for method in methods:
         for segments in readings:
-            matches = shard.find(method, segments)
-            unknown = unknown or (not matches and method not in SAFE_METHODS)
-            found += matches
-            if _has_suffix(segments):
-                found += shard.find(method, (*segments[:-1], segments[-1].removesuffix(".json")))
+            here = _found(request, shards, method, segments)
+            unknown = unknown or (not here and method not in SAFE_METHODS)
+            found += here
+            if segments and segments[-1].endswith(".json") and len(segments[-1]) > len(".json"):
+                plain = (*segments[:-1], segments[-1].removesuffix(".json"))
+                found += _found(request, shards, method, plain)
     return found, unknown
 
 
-def _has_suffix(segments: tuple[str, ...]) -> bool:
-    """Whether a path ends in `.json`, which some providers take for the format and no part of the name."""
-    return bool(segments) and segments[-1].endswith(".json") and len(segments[-1]) > len(".json")
+def _found(request: CanonicalRequest, shards: Sequence[Shard], method: str, segments: tuple[str, ...]) -> list[_Place]:
+    """What a method and path could be; a HEAD is a GET where it has no name of its own."""
+    choose = partial(values_at, request)
+    found = [_Place(match, shard) for shard in shards for match in shard.find(method, segments, choose)]
+    return found or (_found(request, shards, "GET", segments) if method == "HEAD" else [])
 
 
-def _applies(only_if: Discriminator | None, request: CanonicalRequest) -> bool:
-    if only_if is None:
-        return True
-    where, name, wanted = only_if
-    match where:
-        case "query":
-            values = [text for key, text in request.query if key == name]
-        case "header":
-            values = [value.decode("latin-1") for key, value in request.raw.headers if key.lower() == name.encode()]
-        case "body":
-            body = request.json()
-            values = [str(body[name])] if isinstance(body, dict) and name in body else []
-    if len(values) > 1:
-        raise RequestAmbiguous("a discriminating parameter that stands twice")
-    return bool(values) and wanted in ("*", values[0])
-
-
-def _matched(request: CanonicalRequest, shard: Shard, matches: list[Match]) -> Classification:
+def _matched(request: CanonicalRequest, places: Sequence[_Place]) -> Classification:
     # The most specific match names the tool, unless a riskier one could be meant just as well.
-    operation, values = matches[0]
+    (operation, parameters), shard = places[0]
     operations: tuple[str, ...] = ()
     billable = operation.billable
-    if len(matches) > 1:
-        operation, values = max(matches, key=lambda found: found[0].tier.rank)
-        names = dict.fromkeys(found.tool for found, _ in matches)
+    if len(places) > 1:
+        (operation, parameters), shard = max(places, key=lambda place: place.match.operation.tier.rank)
+        names = dict.fromkeys(place.match.operation.tool for place in places)
         operations = tuple(names) if len(names) > 1 else ()
-        billable = any(found.billable for found, _ in matches)
-    if operation.reader is not None:
-        return _by_reader(request, shard, operation, values)
-    arguments = read_arguments(request, operation, shard.reads, values)
-    tier, evidence = operation.tier, operation.evidence
-    for found, _ in matches:
-        for predicate in found.raises:
-            if predicate.tier.rank > tier.rank and any(
-                predicate.applies_to(value) for value in values_of(arguments, predicate.argument)
-            ):
-                tier, evidence = predicate.tier, f"body: {predicate.why}"
+        billable = any(place.match.operation.billable for place in places)
+    if operation.reader == "kubernetes":
+        resource = _kubernetes(request, shard)
+        if resource is None:
+            return unmatched(request, shard.provider)
+        operation, parameters = resource
+    elif operation.reader is not None:
+        return _by_reader(request, shard, operation, parameters)
+    arguments = read_arguments(request, operation, shard.reads, parameters)
+    tier, evidence = _by_body([place.match.operation for place in places], operation, arguments)
     return Classification(
         tool=operation.tool,
         tier=tier,
@@ -155,11 +170,45 @@ def _matched(request: CanonicalRequest, shard: Shard, matches: list[Match]) -> C
     )
 
 
+def _kubernetes(request: CanonicalRequest, shard: Shard) -> tuple[Operation, dict[str, str]] | None:
+    """The operation that a path of the Kubernetes API names, under an operator's judgement on its tool."""
+    method = "GET" if request.method == "HEAD" else request.method
+    found = [read_path(one, request.segments) for one in {method, request.other_method or method}]
+    resources = [resource for resource in found if resource is not None]
+    if len(resources) != len(found):
+        return None
+    worst = max(resources, key=lambda resource: resource.tier.rank)
+    known = shard.worst_of(worst.tool)
+    if known is None:
+        known = Operation(worst.tool, worst.tier, worst.nature, evidence=worst.why)
+    if known.tier is not Tier.REVERSIBLE:
+        known = replace(known, lowers=REHEARSED)
+        if request.body and method in ("PUT", "PATCH") and stops(request.json()):
+            known = replace(known, tier=Tier.IRREVERSIBLE, evidence="body: replicas=0 stops all of it")
+    return known, worst.parameters
+
+
+def _by_body(operations: Sequence[Operation], worst: Operation, arguments: Mapping[str, Any]) -> tuple[Tier, str]:
+    """The tier that the body's members make of the worst of some operations, and why."""
+    tier, evidence = worst.tier, worst.evidence
+    if len(operations) == 1:
+        for predicate in worst.lowers:
+            if any(predicate.is_met_by(value) for value in values_of(arguments, predicate.argument)):
+                return predicate.tier, f"body: {predicate.why}"
+    for operation in operations:
+        for predicate in operation.raises:
+            if predicate.tier.rank > tier.rank and any(
+                predicate.applies_to(value) for value in values_of(arguments, predicate.argument)
+            ):
+                tier, evidence = predicate.tier, f"body: {predicate.why}"
+    return tier, evidence
+
+
 def _by_reader(
-    request: CanonicalRequest, shard: Shard, operation: Operation, values: tuple[str, ...]
+    request: CanonicalRequest, shard: Shard, operation: Operation, parameters: Mapping[str, str]
 ) -> Classification:
     """A request whose body is in a grammar of its own, which names the tool."""
-    arguments: dict[str, Any] = dict(zip(operation.parameters, values, strict=True))
+    arguments: dict[str, Any] = dict(parameters)
     operations: tuple[str, ...] = ()
     tool, tier, nature, evidence = operation.tool, operation.tier, operation.nature, operation.evidence
     shown = tool

@@ -1,22 +1,30 @@
-"""One provider's operations, and the trie that finds them by method and path.
+"""One API's operations, and the trie that finds them by method and path.
 
-The finished trie is the file: nodes are JSON objects with `l` (literal segment → node), `a` (list of prefix, suffix,
-node: an affixed parameter), `p` (node: a parameter), `m` (node: a parameter over several segments) and `o` (method →
-indices of operations).
+The file is compact: `kinds` has each combination of tier, nature, evidence and the like once, `operations` one line of
+text each (name behind the shard's prefix, kind, path parameters), sorted, and `trie` is finished. Operations become
+values when they are asked for.
 """
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, get_args
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple, get_args
 
-from douane.core.catalog.operation import Discriminator, Operation, Raise, Reader, Reads
+from douane.core.catalog.operation import Operation, Reads, operation_from_json, parameters_from_text
+from douane.core.catalog.trie import Choose, Selector, check, routes_of, walk
 from douane.core.tool import Nature, Tier
 
-type Match = tuple[Operation, tuple[str, ...]]
-"""An operation, and the values of its path's parameters in order."""
+type EncodedSlash = Literal["refused", "either", "part"]
+"""What `%2F` in a path is to the provider: nothing its clients send, a slash or a part of a segment, surely a part."""
+
+
+class Match(NamedTuple):
+    """An operation that a request could be, and its path parameters."""
+
+    operation: Operation
+    parameters: dict[str, str]
 
 
 class ShardInvalid(Exception):
@@ -25,148 +33,125 @@ class ShardInvalid(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A provider's operations and their trie."""
+    """Operations of one API of a provider, and their trie."""
 
-    provider: str
-    operations: tuple[Operation, ...]
+    name: str
+    """`github`, or `aws/ec2` where a provider has several."""
+    prefix: str
+    """Of its tools: `github.`, `aws.ec2.`."""
+    kinds: tuple[Operation, ...]
+    rows: Sequence[str]
     trie: Mapping[str, Any]
     reads: Reads = "json"
     """How the provider reads bodies, where an operation does not say otherwise."""
-    encoded_slash: bool = False
-    """The provider's clients encode slashes in parameters; elsewhere an encoded slash is refused."""
+    encoded_slash: EncodedSlash = "refused"
+    folds_case: bool = False
+    """The provider reads paths in any case."""
+    roots: frozenset[str] = frozenset()
+    """First segments that only name a version: one of them is there, and matches without."""
+    signing: str = ""
+    """The service in an AWS signature's scope."""
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """An operator's judgements: members of operations by tool."""
+    _made: dict[int, Operation] = field(default_factory=dict, repr=False, compare=False)
 
-    def find(self, method: str, segments: Sequence[str]) -> list[Match]:
-        """Every operation a method and path could be, most specific first, each with its path parameters' values."""
-        out: list[Match] = []
-        _walk(self.trie, segments, 0, (), method, self.operations, out)
+    @property
+    def provider(self) -> str:
+        """The first word of its tools' names."""
+        return self.prefix.partition(".")[0]
+
+    def operation(self, index: int) -> Operation:
+        """One operation, under the operator's judgement."""
+        found = self._made.get(index)
+        if found is None:
+            name, kind, parameters = self.rows[index].split(" ")
+            tool = self.prefix + name
+            members = {"tool": tool, "parameters": parameters_from_text(parameters), **self.changes.get(tool, {})}
+            found = self._made[index] = replace(self.kinds[int(kind)], **members)
+        return found
+
+    def find(self, method: str, segments: Sequence[str], choose: Choose | None = None) -> list[Match]:
+        """Every operation a method and path could be, most specific first; without `choose`, in every case."""
+        if self.roots:
+            if not segments or segments[0] not in self.roots:
+                return []
+            segments = segments[1:]
+        wanted = [segment.lower() for segment in segments] if self.folds_case else segments
+        out = []
+        for index, captured in walk(self.trie, f"/{method}", wanted, choose):
+            operation = self._made.get(index) or self.operation(index)
+            out.append(Match(operation, operation.values_of(segments, captured) if operation.parameters else {}))
         return out
 
+    def tools(self) -> Iterator[str]:
+        """Every tool once, sorted."""
+        before = None
+        for row in self.rows:
+            name = row[: row.index(" ")]
+            if name != before:
+                yield self.prefix + name
+                before = name
+
+    def indices_of(self, tool: str) -> range:
+        """The operations of a tool: its routes whose parameters or judgements differ."""
+        if not tool.startswith(self.prefix):
+            return range(0)
+        name = tool[len(self.prefix) :] + " "
+        return range(bisect_left(self.rows, name), bisect_left(self.rows, name[:-1] + "!"))
+
+    def worst_of(self, tool: str) -> Operation | None:
+        """The riskiest operation of a tool, or None where there is no such tool."""
+        found = [self.operation(index) for index in self.indices_of(tool)]
+        return max(found, key=lambda operation: operation.tier.rank, default=None)
+
+    def tiers(self) -> Iterator[tuple[str, Tier, Nature]]:
+        """Tier and nature of every operation by its tool, without making operations."""
+        for row in self.rows:
+            name, kind, _ = row.split(" ")
+            tool, operation = self.prefix + name, self.kinds[int(kind)]
+            changed = self.changes.get(tool) or {}
+            yield tool, changed.get("tier", operation.tier), changed.get("nature", operation.nature)
+
+    def routes(self) -> Iterator[tuple[Operation, str, tuple[str, ...], Selector | None]]:
+        """Every route: operation, method, segments (`{}`, `x{}y`, `{*}`), selector."""
+        for index, method, path, selector in routes_of(self.trie):
+            yield self.operation(index), method, path, selector
+
     def changed(self, changes: Mapping[str, Mapping[str, Any]]) -> Shard:
-        """The shard with members of some tools' operations replaced."""
-        if changes.keys().isdisjoint(operation.tool for operation in self.operations):
-            return self
-        laid = tuple(replace(found, **changes.get(found.tool, {})) for found in self.operations)
-        return replace(self, operations=laid)
+        """The shard under an operator's judgements on some tools."""
+        mine = {tool: members for tool, members in changes.items() if self.indices_of(tool)}
+        return replace(self, changes=mine, _made={}) if mine else self
+
+    def check(self) -> None:
+        """Raise `ShardInvalid` where a row or a node does not hold together: what a builder proves, once."""
+        if list(self.rows) != sorted(self.rows):
+            raise ShardInvalid(f"{self.name}: operations out of order")
+        try:
+            operations = [self.operation(index) for index in range(len(self.rows))]
+            check(self.trie, [_captured(operation) for operation in operations])
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise ShardInvalid(f"{self.name}: cannot be read: {error!r}") from error
 
 
-def shard_from_json(provider: str, data: Mapping[str, Any]) -> Shard:
-    """Read a shard; raises `ShardInvalid`."""
+def _captured(operation: Operation) -> int | None:
+    """How many values a path must catch, None where the parameters say themselves where they stand."""
+    spans = bool(operation.parameters) and operation.parameters[0].start is not None
+    return None if spans else len(operation.parameters)
+
+
+_PROFILE = ("reads", "encoded_slash", "folds_case", "signing")
+
+
+def shard_from_json(name: str, data: Mapping[str, Any]) -> Shard:
+    """Read a shard; raises `ShardInvalid`. Its trie and rows are as the builder checked them: see `Shard.check`."""
     try:
-        reads = data.get("reads", "json")
-        if data["provider"] != provider or reads not in get_args(Reads.__value__):
-            raise ShardInvalid(f"{provider}: not a shard of this form")
-        operations = tuple([_operation(found) for found in data["operations"]])
-        trie = data["trie"]
-        _check(trie, operations, 0)
-    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise ShardInvalid(f"{provider}: cannot be read: {error!r}") from error
-    return Shard(provider, operations, trie, reads, bool(data.get("encoded_slash", False)))
-
-
-_TIERS = {tier.value: tier for tier in Tier}
-_NATURES = {nature.value: nature for nature in Nature}
-
-
-def _operation(data: Mapping[str, Any]) -> Operation:
-    reviewed = data.get("reviewed")
-    return Operation(
-        tool=data["tool"],
-        tier=_TIERS[data["tier"]],
-        nature=_NATURES[data["nature"]],
-        parameters=tuple(data.get("parameters", ())),
-        billable=data.get("billable", False),
-        evidence=data.get("evidence", "heuristic"),
-        reviewed=datetime.date.fromisoformat(reviewed) if reviewed else None,
-        summary=data.get("summary", ""),
-        only_if=Discriminator(*data["only_if"]) if "only_if" in data else None,
-        raises=tuple(
-            Raise(found["argument"], tuple(found.get("equals", ())), _TIERS[found["tier"]], found["why"])
-            for found in data.get("raises", ())
-        ),
-        integers=tuple(data.get("integers", ())),
-        required=tuple(data.get("required", ())),
-        inference=data.get("inference", False),
-        reader=_one_of(Reader, data.get("reader")),
-        reads=_one_of(Reads, data.get("reads")),
-    )
-
-
-def _one_of(choices: Any, value: Any) -> Any:
-    if value is not None and value not in get_args(choices.__value__):
-        raise ValueError(value)
-    return value
-
-
-def _check(node: Mapping[str, Any], operations: Sequence[Operation], values: int) -> None:
-    """Every operation that a path leads to is there, and has a name for each of the path's values."""
-    if not node.keys() <= {"l", "a", "p", "m", "o"}:
-        raise ValueError("a node with unknown members")
-    for indices in node.get("o", {}).values():
-        for index in indices:
-            if index < 0 or len(operations[index].parameters) != values:
-                raise ValueError(f"an operation that does not fit its path: {operations[index].tool}")
-    for child in node.get("l", {}).values():
-        _check(child, operations, values)
-    for _, _, child in node.get("a", ()):
-        _check(child, operations, values + 1)
-    for kind in ("p", "m"):
-        if kind in node:
-            _check(node[kind], operations, values + 1)
-
-
-def _walk(
-    node: Mapping[str, Any],
-    segments: Sequence[str],
-    at: int,
-    values: tuple[str, ...],
-    method: str,
-    operations: Sequence[Operation],
-    out: list[Match],
-) -> None:
-    """Literal before affixed parameter before parameter before several segments; every way that fits is followed."""
-    if at == len(segments):
-        here = node.get("o")
-        if here is not None and (indices := here.get(method)) is not None:
-            for index in indices:
-                out.append((operations[index], values))  # noqa: PERF401  (a comprehension costs twice as much here)
-        return
-    segment = segments[at]
-    literals = node.get("l")
-    if literals is not None and (child := literals.get(segment)) is not None:
-        _walk(child, segments, at + 1, values, method, operations, out)
-    for prefix, suffix, child in node.get("a", ()):
-        if segment.startswith(prefix) and segment.endswith(suffix) and len(segment) > len(prefix) + len(suffix):
-            value = segment[len(prefix) : len(segment) - len(suffix)]
-            _walk(child, segments, at + 1, (*values, value), method, operations, out)
-    if (child := node.get("p")) is not None:
-        _walk(child, segments, at + 1, (*values, segment), method, operations, out)
-    if (child := node.get("m")) is not None:
-        last = len(segments)
-        first = at + 1 if len(child) > ("o" in child) else last  # a leaf takes all that is left
-        for end in range(first, last + 1):
-            _walk(child, segments, end, (*values, "/".join(segments[at:end])), method, operations, out)
-
-
-def trie_of(routes: Sequence[tuple[str, str, int]], multi: frozenset[tuple[str, str]] = frozenset()) -> dict[str, Any]:
-    """The trie of (method, template, operation index); `multi` has each (template, parameter) over several segments."""
-    root: dict[str, Any] = {}
-    for method, template, index in routes:
-        node = root
-        for part in template.strip("/").split("/") if template.strip("/") else ():
-            start, end = part.find("{"), part.rfind("}")
-            if start < 0:
-                node = node.setdefault("l", {}).setdefault(part, {})
-            elif (template, part[start + 1 : end].lstrip("+")) in multi:
-                node = node.setdefault("m", {})
-            elif start == 0 and end == len(part) - 1:
-                node = node.setdefault("p", {})
-            else:
-                prefix, suffix = part[:start], part[end + 1 :]
-                affixed = node.setdefault("a", [])
-                known = [child for p, s, child in affixed if (p, s) == (prefix, suffix)]
-                if not known:
-                    known = [{}]
-                    affixed.append([prefix, suffix, known[0]])
-                node = known[0]
-        node.setdefault("o", {}).setdefault(method, []).append(index)
-    return root
+        kinds = tuple([operation_from_json(kind) for kind in data["kinds"]])
+        rows, trie, prefix = data["operations"], data["trie"], data["prefix"]
+        known = data["shard"] == name and data.get("reads", "json") in get_args(Reads.__value__)
+        profile = {key: data[key] for key in _PROFILE if key in data}
+        roots = frozenset(data.get("roots", ()))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ShardInvalid(f"{name}: cannot be read: {error!r}") from error
+    if not (known and isinstance(rows, list) and isinstance(trie, dict) and str(prefix).endswith(".")):
+        raise ShardInvalid(f"{name}: not a shard of this form")
+    return Shard(name, prefix, kinds, rows, trie, roots=roots, **profile)

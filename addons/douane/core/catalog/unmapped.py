@@ -35,8 +35,14 @@ def worse_method(*methods: str) -> str:
     return max(methods, key=lambda method: (method not in SAFE_METHODS) + (method == "DELETE"))
 
 
-def unmatched(request: CanonicalRequest, provider: str, *, serves_models: bool) -> Classification:
+def unmatched(request: CanonicalRequest, provider: str) -> Classification:
     """An operation that the catalog does not know, of a provider that it knows."""
+    if provider_of(request.host) is not None:
+        return _model_host(request, provider)
+    return _unknown(request, provider, serves_models=False)
+
+
+def _unknown(request: CanonicalRequest, provider: str, *, serves_models: bool) -> Classification:
     method = worse_method(request.method, request.other_method or request.method)
     safe = method in SAFE_METHODS
     return Classification(
@@ -78,7 +84,7 @@ def unmapped(request: CanonicalRequest) -> Classification:
 
 
 def _model_host(request: CanonicalRequest, provider: str) -> Classification:
-    found = unmatched(request, provider, serves_models=True)
+    found = _unknown(request, provider, serves_models=True)
     if found.tier is Tier.REVERSIBLE or request.method != "POST" or request.other_method is not None:
         return found
     path = "/" + "/".join(request.segments)

@@ -10,6 +10,7 @@ from douane.core.catalog import Catalog
 from douane.core.decision import Budget, Effect, Facts
 from douane.core.money import format_usd
 from douane.core.policy import RANK, BudgetRule, LimitRule, Policy, Rule, Settings, Whom
+from douane.core.policy.rule import Names
 from douane.core.tool import Nature, Tier
 from douane.edge.policy.units import duration_text
 
@@ -115,26 +116,51 @@ def _kinds(policies: Iterable[Policy]) -> list[_Kind]:
     return list(found.values())[:MOST_AGENTS]
 
 
+@dataclass(frozen=True, slots=True)
+class _Alike:
+    """Tools that both policies treat alike, with one of them to ask for all."""
+
+    facts: tuple[str, Tier, Nature, bool]
+    names: list[str]
+
+
+_UNMAPPED = (
+    ("unmapped.get", Tier.REVERSIBLE, Nature.READ),
+    ("unmapped.post", Tier.VISIBLE, Nature.WRITE),
+    ("unmapped.delete", Tier.IRREVERSIBLE, Nature.DELETE),
+)
+
+
+def _alike(policies: Iterable[Policy], catalog: Catalog) -> list[_Alike]:
+    """All tools in groups of one tier, nature and the same rules by name: far fewer than tools."""
+    rules = [rule for policy in policies for rule in policy.rules]
+    naming = [rule for rule in rules if rule.selectors.tools != Names()]
+    looks_at_names = any(rule.condition is not None and "tool" in rule.condition.source for rule in rules)
+    found: dict[tuple[object, ...], _Alike] = {}
+    for mapped, listed in ((True, catalog.tiers()), (False, _UNMAPPED)):
+        for tool, tier, nature in listed:
+            about = tuple(number for number, rule in enumerate(naming) if rule.is_about(tool, tier, nature))
+            key = (tool,) if looks_at_names or not mapped else (tier, nature, about)
+            found.setdefault(key, _Alike((tool, tier, nature, mapped), [])).names.append(tool)
+    return list(found.values())
+
+
 def _effects(old: Policy, new: Policy, catalog: Catalog) -> Iterator[str]:
     """Effects on every tool without arguments: conditions that look at them have no answer, so the worst counts."""
-    tools = [(tool, operation.tier, operation.nature, True) for tool, operation in sorted(catalog.tools().items())]
-    tools += [
-        ("unmapped.get", Tier.REVERSIBLE, Nature.READ, False),
-        ("unmapped.post", Tier.VISIBLE, Nature.WRITE, False),
-        ("unmapped.delete", Tier.IRREVERSIBLE, Nature.DELETE, False),
-    ]
+    groups = _alike((old, new), catalog)
     for kind in _kinds((old, new)):
         changed: dict[tuple[Effect, Effect], list[str]] = {}
-        for tool, tier, nature, mapped in tools:
+        for group in groups:
+            tool, tier, nature, mapped = group.facts
             method = "" if mapped else tool.rpartition(".")[2].upper()
             facts = Facts(tool, tier, nature, mapped, kind.agent, kind.labels, {}, "", method, 0)
             was, now = old.decide(facts), new.decide(facts)
             before = was.effect if was.enforced else Effect.ALLOW
             after = now.effect if now.enforced else Effect.ALLOW
             if before is not after:
-                changed.setdefault((before, after), []).append(tool)
+                changed.setdefault((before, after), []).extend(group.names)
         for before, after in sorted(changed, key=lambda pair: (RANK[pair[1]], RANK[pair[0]])):
-            names = changed[before, after]
+            names = sorted(changed[before, after])
             word = "looser" if RANK[after] < RANK[before] else "stricter"
             rest = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
             yield f"{word}: {before} → {after} for {kind.told}: {', '.join(names[:MOST_NAMED])}{rest}"

@@ -1,0 +1,1 @@
+"""Readers of the vendors' machine-readable descriptions, one a file."""
