@@ -18,7 +18,16 @@ _SUFFIXES = {
     "{PartitionResult#dnsSuffix}": ("amazonaws.com", "amazonaws.com.cn"),
     "{PartitionResult#dualStackDnsSuffix}": ("api.aws", "api.amazonwebservices.com.cn"),
 }
-_ENDS = ("amazonaws.com", "amazonaws.com.cn", "api.aws", "api.amazonwebservices.com.cn", "amazonaws.eu", "on.aws")
+_ENDS = (
+    "amazonaws.com",
+    "amazonaws.com.cn",
+    "api.aws",
+    "api.amazonwebservices.com.cn",
+    "amazonaws.eu",
+    "on.aws",
+    "aws.amazon.com",
+    "signin.aws",
+)
 _FIRST = {"rds": "0", "elbv2": "0", "sesv2": "0", "s3": "0"}
 """Services named first where several share a host and an operation's name."""
 _MODELS = {"bedrock-runtime", "bedrock-agent-runtime", "sagemaker-runtime"}
@@ -212,6 +221,11 @@ def _hosts(releases: list[Files]) -> dict[str, list[str]]:
             service = name.split("/")[2]
             for url in re.findall(r'"url"\s*:\s*"https://([^"/]+)', files.text(name)):
                 found[service] |= set(_expanded(url))
+    ends = ("amazonaws.com", "amazonaws.com.cn")
+    found["s3control"] = {
+        f"{start}{name}.{way}*.{end}"
+        for start in ("", "**.") for name in ("s3-control", "s3-control-fips") for way in ("", "dualstack.") for end in ends
+    }  # fmt: skip
     return {service: sorted(hosts) for service, hosts in found.items() if service != "s3"} | {"s3": []}
 
 

@@ -130,7 +130,7 @@ def _affixed(part: str, after: str) -> str:
 def _pieces(pattern: str) -> list[str]:
     """The segments of a parameter's pattern: `^projects/[^/]+$` → `projects`, `{_}`."""
     body = pattern.removeprefix("^").removesuffix("$")
-    if not body:
+    if not body or not pattern.startswith("^"):  # matched anywhere: slashes may be in it
         return ["{*_}"]
     pieces = []
     for piece in re.sub(r"\[\^/\]", "§", body).split("/"):

@@ -70,6 +70,7 @@ def write(folder: Path, apis: list[Api], refused: dict[str, str], others: dict[s
         digests[api.name] = hashlib.sha256(text.encode()).hexdigest()
         for host in api.hosts:
             hosts.setdefault(host, [api.prefix.partition(".")[0]]).append(api.name)
+    _widen(hosts)
     for path in sorted(folder.rglob("*.json")):
         if str(path.relative_to(folder).with_suffix("")) not in digests | {"index": ""}:
             path.unlink()
@@ -84,6 +85,19 @@ def write(folder: Path, apis: list[Api], refused: dict[str, str], others: dict[s
         f'"sources":{{\n{_lines(sources)}\n}}',
     ]
     (folder / "index.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def _widen(hosts: dict[str, list[str]]) -> None:
+    """Give every pattern the shards of the wider ones too, which would be hidden behind it."""
+    for pattern, found in hosts.items():
+        labels = pattern.split(".")
+        places = [at for at, label in enumerate(labels[:-2]) if "*" not in label]
+        for count in range(1, 1 << len(places)):
+            wider = list(labels)
+            for bit, at in enumerate(places):
+                if count >> bit & 1:
+                    wider[at] = "*"
+            found += [name for name in hosts.get(".".join(wider), ())[1:] if name not in found]
 
 
 def _lines(members: dict[str, Any]) -> str:

@@ -165,7 +165,7 @@ def values_at(request: CanonicalRequest, where: str, name: str) -> list[str]:
             values = [text for key, text in request.query if key == name]
         case "form":
             pairs = request.query if request.method in SAFE_METHODS else (*request.query, *(request.form() or ()))
-            values = [text for key, text in pairs if key == name]
+            values = _joined(pairs, name.split("&"))
         case "header":
             wanted = name.lower().encode()
             values = [value.decode("latin-1").strip() for key, value in request.raw.headers if key.lower() == wanted]
@@ -175,6 +175,16 @@ def values_at(request: CanonicalRequest, where: str, name: str) -> list[str]:
     if len(values) > 1:
         raise RequestAmbiguous("a discriminating parameter that stands twice")
     return values
+
+
+def _joined(pairs: Pairs, names: list[str]) -> list[str]:
+    """The values of a parameter, or of several that together tell operations apart, joined by `&`."""
+    found = [[text for key, text in pairs if key == name] for name in names]
+    if len(names) == 1 or not all(found):
+        return found[0] if len(names) == 1 else []
+    if any(len(values) > 1 for values in found):
+        raise RequestAmbiguous("a discriminating parameter that stands twice")
+    return ["&".join(values[0] for values in found)]
 
 
 def values_of(arguments: Mapping[str, Any], name: str) -> list[Any]:

@@ -44,6 +44,8 @@ _WATCHED = _ONCE | _OVERRIDE_HEADERS | {b"expect"}
 
 _NOT_PRINTABLE = re.compile(rb"[\x00-\x20\x7f-\xff#]")
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s\"';,]+)", re.IGNORECASE)
+_AWS_CHUNKED = "aws-chunked"
+"""How S3's clients frame an object that they sign in parts: the bytes are an object's, and nothing reads them."""
 _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 
 _UNREAD: Any = object()
@@ -199,7 +201,7 @@ def canonicalise(raw: RawRequest) -> CanonicalRequest:
         elif lower == b"content-encoding":
             content_encoding = value.decode("latin-1").strip().lower()
     body = raw.body
-    if content_encoding and content_encoding != "identity" and body:
+    if content_encoding and content_encoding != "identity" and _AWS_CHUNKED not in content_encoding and body:
         body = _decoded(body, content_encoding)
     request = CanonicalRequest(raw, content_type, body)
     if request.query:
