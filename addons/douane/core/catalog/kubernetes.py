@@ -12,15 +12,20 @@ from douane.core.catalog.operation import Predicate
 from douane.core.tool import Nature, Tier
 
 _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-_RUNS = frozenset({"exec", "attach", "portforward", "proxy", "ephemeralcontainers"})
+_RUNS = frozenset({"exec", "attach", "portforward", "proxy"})
 """Subresources that reach into what runs, whatever the method."""
 _PERMISSIONS = frozenset({"rbac.authorization.k8s.io", "admissionregistration.k8s.io", "apiregistration.k8s.io"})
 _REVIEWS = frozenset({"selfsubjectaccessreviews", "selfsubjectrulesreviews", "localsubjectaccessreviews",
                       "subjectaccessreviews", "selfsubjectreviews", "tokenreviews"})  # fmt: skip
 """Created to ask a question; nothing is kept."""
 _HEAVY = frozenset({"nodes", "namespaces", "persistentvolumes", "persistentvolumeclaims", "customresourcedefinitions"})
-_SUBRESOURCES_THAT_ACT = {"eviction": Nature.DELETE, "binding": Nature.EXEC, "token": Nature.CREDENTIAL,
-                          "approval": Nature.PERMISSIONS}  # fmt: skip
+_SUBRESOURCES_THAT_ACT = {
+    "eviction": Nature.DELETE,
+    "binding": Nature.EXEC,
+    "ephemeralcontainers": Nature.EXEC,
+    "token": Nature.CREDENTIAL,
+    "approval": Nature.PERMISSIONS,
+}
 REHEARSED = (Predicate("dryRun", ("All",), Tier.REVERSIBLE, "dryRun=All only rehearses"),)
 
 
