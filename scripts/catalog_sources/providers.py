@@ -43,7 +43,7 @@ GENERATED = [
       "api.ap2.datadoghq.com", "api.ddog-gov.com"]),
     ("launchdarkly-api", "25.0.1", "launchdarkly", "generator", "launchdarkly_api/api/", "", ["app.launchdarkly.com"]),
     ("okta", "3.4.6", "okta", "generator", "okta/api/", "", ["*.okta.com", "*.oktapreview.com", "*.okta-emea.com"]),
-    ("hubspot-api-client", "12.0.0", "hubspot", "generator", "hubspot/", "", ["api.hubapi.com", "api.hubspot.com"]),
+    ("hubspot-api-client", "12.0.0", "hubspot", "swagger", "hubspot/", "", ["api.hubapi.com", "api.hubspot.com"]),
     ("mailchimp-marketing", "3.0.80", "mailchimp", "swagger", "mailchimp_marketing/api/", "/3.0",
      ["*.api.mailchimp.com"]),
     ("pydo", "0.44.0", "digitalocean", "autorest", "pydo/operations/", "", ["api.digitalocean.com"]),

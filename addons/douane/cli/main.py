@@ -20,6 +20,7 @@ COMMANDS = {
     "reviewer": "Add, list and remove the people who decide.",
     "reviews": "List, show, approve and reject held calls.",
     "policy": "Check, test, explain and apply the policy.",
+    "catalog": "Search the catalog, show a tool, match a request.",
     "spend": "Agents against their caps.",
     "log": "List the register, or tell one call's story.",
 }

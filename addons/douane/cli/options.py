@@ -19,6 +19,12 @@ home_option = click.option(
     show_default="~/.douane",
     help="The folder with keys, store and API socket.",
 )
+policy_option = click.option(
+    "--policy",
+    "policy_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The policy's folder.  [default: HOME/policy, else the shipped one]",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
@@ -30,8 +36,24 @@ def existing_home(path: Path) -> Home:
         raise click.UsageError(str(missing)) from None
 
 
-CONSOLE = "127.0.0.1:8081"
-"""Where the console listens unless told otherwise."""
+def split_option(text: str, sign: str, form: str) -> tuple[str, str]:
+    """The two sides of `NAME=VALUE` or `NAME: VALUE`."""
+    name, found, value = text.partition(sign)
+    if not found or not name.strip():
+        raise click.UsageError(f"{text!r} is not {form}")
+    return name.strip(), value.strip()
+
+
+def body_option(data: str | None) -> bytes:
+    """A body as it is typed, or a file's after `@`."""
+    if data is None:
+        return b""
+    if not data.startswith("@"):
+        return data.encode()
+    try:
+        return Path(data[1:]).read_bytes()
+    except OSError as error:
+        raise click.UsageError(f"cannot read {data[1:]}: {error.strerror}") from error
 
 
 class Address(click.ParamType[tuple[str, int]]):

@@ -19,7 +19,7 @@ from rich.table import Table
 from douane.api.client import ApiClient, NodeNotRunning
 from douane.calls.inspection import inspect
 from douane.cli.backend import Backend
-from douane.cli.options import existing_home, home_option, json_option
+from douane.cli.options import body_option, existing_home, home_option, json_option, policy_option, split_option
 from douane.cli.rows import counted
 from douane.core.catalog import Catalog
 from douane.core.charge import Unpriced
@@ -29,25 +29,18 @@ from douane.core.money import usd_from_nano
 from douane.core.pricing import Plan, PriceBook
 from douane.core.refusal import ReasonCode, RequestAmbiguous
 from douane.core.request import RawRequest
+from douane.core.request.typed import kind_of, raw_request_of
 from douane.edge.home import Home, shipped_policy_dir
 from douane.edge.policy import (
     LoadedPolicy,
     count_cases,
     facts_of,
-    raw_request_of,
     run_cases,
 )
 from douane.edge.rules import RulesInvalid, load_rules
 
 EXIT_FAILED = 1
 EXIT_MISTAKES = 2
-
-policy_option = click.option(
-    "--policy",
-    "policy_dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="The policy's folder.  [default: HOME/policy, else the shipped one]",
-)
 
 
 @click.group("policy")
@@ -135,12 +128,12 @@ def explain(
     folder = _folder(policy_dir, home)
     loaded, catalog, prices = _load(folder)
     row = _registered(home, agent)
-    given = dict(_split(label, "=", "--label NAME=VALUE") for label in labels)
+    given = dict(split_option(label, "=", "--label NAME=VALUE") for label in labels)
     who = Principal(agent, {**(row["labels"] if row else {}), **given}, row["cap_nano"] if row else None)
-    body = _body(data)
-    fields = [_split(header, ":", "--header 'NAME: VALUE'") for header in headers]
+    body = body_option(data)
+    fields = [split_option(header, ":", "--header 'NAME: VALUE'") for header in headers]
     if body and not any(name.lower() == "content-type" for name, _ in fields):
-        fields.append(("Content-Type", _kind_of(body)))
+        fields.append(("Content-Type", kind_of(body)))
     try:
         raw = raw_request_of(method.upper(), url, fields, body)
         told = _explained(loaded, catalog, prices, raw, who)
@@ -323,32 +316,6 @@ def _print_change(change: dict[str, Any], *, dry_run: bool) -> None:
         click.echo("A dry run; nothing changed.")
     else:
         click.echo(f"In force: policy {str(change['digest'])[:12]}.")
-
-
-def _split(text: str, sign: str, form: str) -> tuple[str, str]:
-    name, found, value = text.partition(sign)
-    if not found or not name.strip():
-        raise click.UsageError(f"{text!r} is not {form}")
-    return name.strip(), value.strip()
-
-
-def _body(data: str | None) -> bytes:
-    if data is None:
-        return b""
-    if not data.startswith("@"):
-        return data.encode()
-    try:
-        return Path(data[1:]).read_bytes()
-    except OSError as error:
-        raise click.UsageError(f"cannot read {data[1:]}: {error.strerror}") from error
-
-
-def _kind_of(body: bytes) -> str:
-    try:
-        json.loads(body)
-    except ValueError:
-        return "application/x-www-form-urlencoded"
-    return "application/json"
 
 
 def _user() -> str:

@@ -52,6 +52,8 @@ def load_catalog(overlay: Path | None = None, *, lazily: bool = False) -> Catalo
     finally:
         if collects:
             gc.enable()
+    if not lazily:
+        import douane.core.catalog.graphql  # noqa: F401 - not at the first document, on the node's loop
     shipped = Catalog(sites, shards, blake3.blake3(b"douane catalog v2\n" + index).hexdigest())
     changes, problems = _judgements(overlay, shipped)
     if problems:
@@ -62,6 +64,18 @@ def load_catalog(overlay: Path | None = None, *, lazily: bool = False) -> Catalo
     for name in sorted(changes):
         hasher.update(f"{name} {sorted(changes[name].items())}\n".encode())
     return Catalog(sites, _Laid(shards, changes), hasher.hexdigest())
+
+
+def read_built(folder: Path) -> Catalog:
+    """A built catalog by itself; raises `OSError`, `ValueError`, `ShardInvalid`."""
+    index = (folder / "index.json").read_bytes()
+    return Catalog(*_read(folder, json.loads(index), lazily=False), blake3.blake3(index).hexdigest())
+
+
+def sources_of(folder: Path) -> dict[str, str]:
+    """The packages that each provider of a built catalog was read from."""
+    found: dict[str, str] = json.loads((folder / "index.json").read_bytes())["sources"]
+    return found
 
 
 def _read(folder: Path, index: Mapping[str, Any], *, lazily: bool) -> tuple[Sites, Mapping[str, Shard]]:

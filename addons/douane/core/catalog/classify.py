@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from douane.core.catalog.arguments import read_arguments, values_at, values_of
 from douane.core.catalog.git import read_fetch, read_push
-from douane.core.catalog.graphql import read_document
 from douane.core.catalog.kubernetes import REHEARSED, read_path, stops
 from douane.core.catalog.operation import Operation
 from douane.core.catalog.shard import Match, Shard
@@ -62,14 +61,20 @@ class Catalog:
 
     def tool(self, name: str) -> Operation | None:
         """The worst operation of a tool under its exact name."""
-        shards = [shard for shard in self._shards_near(name) if name.startswith(shard.prefix)]
+        shards = [shard for shard in self.shards_of(name) if name.startswith(shard.prefix)]
         found = [worst for shard in shards if (worst := shard.worst_of(name)) is not None]
         return max(found, key=lambda operation: operation.tier.rank, default=None)
 
-    def _shards_near(self, tool: str) -> list[Shard]:
-        """Those of the tool's provider: a shard is named `provider`, or `provider/api`."""
-        provider = tool.partition(".")[0]
-        return [self._shards[name] for name in self._shards if name.partition("/")[0] == provider]
+    def shards_of(self, tool: str) -> list[Shard]:
+        """The shards of a tool's provider and API: `provider`, or `provider/api`."""
+        provider, _, rest = tool.partition(".")
+        api = f"{provider}/{rest.partition('.')[0]}"
+        near = [name for name in self._shards if name.partition("/")[0] == provider]
+        exact = [name for name in near if name in (provider, api) or name.startswith(f"{api}-")]
+        found = [self._shards[name] for name in exact]
+        if any(shard.indices_of(tool) for shard in found):
+            return found
+        return [self._shards[name] for name in near]
 
     def classify(self, request: CanonicalRequest) -> Classification:
         """Map a request; raises `RequestAmbiguous` where the provider could read it as another tool."""
@@ -214,6 +219,8 @@ def _by_reader(
     shown = tool
     match operation.reader:
         case "graphql":
+            from douane.core.catalog.graphql import read_document  # costs a quarter of a second, see load_catalog
+
             document = read_document(request, shard.provider)
             tool, tier, nature, evidence = document.tool, document.tier, document.nature, document.evidence
             operations, arguments = document.operations, document.arguments

@@ -1,6 +1,6 @@
 """The policy folder: read, checked, tested by its cases, compared with what is in force."""
 
-from douane.edge.policy.cases import CaseFailure, count_cases, facts_of, raw_request_of, run_cases
+from douane.edge.policy.cases import CaseFailure, count_cases, facts_of, run_cases
 from douane.edge.policy.difference import difference
 from douane.edge.policy.load import LoadedPolicy, NamedTool, PolicyInvalid, load_policy, policy_from_text
 from douane.edge.policy.names import check_names
@@ -18,6 +18,5 @@ __all__ = [
     "facts_of",
     "load_policy",
     "policy_from_text",
-    "raw_request_of",
     "run_cases",
 ]

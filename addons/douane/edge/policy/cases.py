@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from douane.core.catalog import Catalog
 from douane.core.decision import Facts
-from douane.core.identity import canonical_authority
 from douane.core.policy import Policy
 from douane.core.refusal import RequestAmbiguous
-from douane.core.request import CanonicalRequest, RawRequest, canonicalise
+from douane.core.request import CanonicalRequest, canonicalise
+from douane.core.request.typed import raw_request_of
 from douane.core.tool import Classification
 from douane.edge.policy.load import LoadedPolicy
 from douane.edge.policy.read import read_case
@@ -101,24 +100,6 @@ def _run(policy: Policy, catalog: Catalog, case: CasePart) -> str | None:
         if (wanted := getattr(case, key)) is not None and wanted != value
     ]
     return "; ".join(wrong) or None
-
-
-def raw_request_of(method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> RawRequest:
-    """A request as a client would send it; raises `RequestAmbiguous`, `ValueError`."""
-    match = re.fullmatch(r"(https?)://([^/?#\s]+)(/[^\s#]*|\?[^\s#]*)?", url)
-    if match is None:
-        raise ValueError(f"`{url}` is not an http or https URL")
-    if not re.fullmatch(r"[A-Za-z-]{1,20}", method):
-        raise ValueError(f"`{method}` is not an HTTP method")
-    host, port = canonical_authority(match[2], match[1])
-    target = match[3] or "/"
-    target = target if target.startswith("/") else f"/{target}"
-    if not target.isascii():
-        raise ValueError("a URL is ASCII; percent-encode the rest")
-    fields = [(b"Host", match[2].encode())] + [(name.encode(), value.encode()) for name, value in headers]
-    if body:
-        fields.append((b"Content-Length", b"%d" % len(body)))
-    return RawRequest(match[1], host, port, method, target.encode("ascii"), tuple(fields), body)
 
 
 def facts_of(
