@@ -78,10 +78,15 @@ def write(folder: Path, apis: list[Api], refused: dict[str, str], others: dict[s
     for api in apis:
         if api.source:
             sources[api.prefix.partition(".")[0]] = api.source
+    signing: dict[str, list[str]] = {}
+    for api in apis:
+        if api.profile.get("signing"):
+            signing.setdefault(api.profile["signing"], []).append(api.name)
     lines = [
         f'"hosts":{{\n{_lines(hosts)}\n}}',
         f'"refused":{{\n{_lines(refused)}\n}}',
         f'"shards":{{\n{_lines(digests)}\n}}',
+        f'"signing":{{\n{_lines(signing)}\n}}',
         f'"sources":{{\n{_lines(sources)}\n}}',
     ]
     (folder / "index.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")

@@ -85,7 +85,7 @@ def _read(folder: Path, index: Mapping[str, Any], *, lazily: bool) -> tuple[Site
     for site in hosts.values():
         if not set(site.shards) <= index["shards"].keys():
             raise ShardInvalid(f"the index names shards that are not there: {', '.join(site.shards)}")
-    return Sites(hosts), shards if lazily else dict(shards)
+    return Sites(hosts, index["signing"]), shards if lazily else dict(shards)
 
 
 class _Shards(Mapping[str, Shard]):

@@ -8,15 +8,19 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from douane.core.catalog.arguments import read_arguments, values_at, values_of
+from douane.core.catalog.batch import parts_of
+from douane.core.catalog.expand import as_mcp, of_batch
 from douane.core.catalog.git import read_fetch, read_push
 from douane.core.catalog.kubernetes import REHEARSED, read_path, stops
+from douane.core.catalog.mcp import read_calls
 from douane.core.catalog.operation import Operation
 from douane.core.catalog.shard import Match, Shard
+from douane.core.catalog.signature import signed_service
 from douane.core.catalog.sites import Sites
 from douane.core.catalog.unmapped import unmapped, unmatched
 from douane.core.mask import is_secret_name, mask_target, mask_text, printable
 from douane.core.refusal import RequestAmbiguous
-from douane.core.request import SAFE_METHODS, CanonicalRequest
+from douane.core.request import SAFE_METHODS, CanonicalRequest, canonicalise
 from douane.core.tool import Classification, Nature, Tier
 
 _MOST_SHOWN = 200
@@ -80,19 +84,45 @@ class Catalog:
         """Map a request; raises `RequestAmbiguous` where the provider could read it as another tool."""
         site = self._sites.site_of(request.host)
         if site is None:
-            return unmapped(request)
+            return self._elsewhere(request)
         if site.refused:
             raise RequestAmbiguous(site.refused)
         if request.path_trap is not None:
             raise RequestAmbiguous(request.path_trap)
-        shards = [self._shards[name] for name in site.shards]
-        matches, unknown = _readings(request, shards)
+        if (inner := parts_of(request, site.provider)) is not None:
+            return of_batch([self.classify(canonicalise(raw)) for raw in inner], site.provider)
+        names: Sequence[str] = site.shards
+        if site.provider == "aws":
+            names = self._aws_shards(request, names)
+        matches, unknown = _readings(request, [self._shards[name] for name in names])
         if not matches:
             return unmatched(request, site.provider)
         classification = _matched(request, matches)
         if unknown and classification.tier is not Tier.IRREVERSIBLE:
             return replace(classification, tier=Tier.IRREVERSIBLE, evidence="could also be an operation nobody knows")
         return classification
+
+    def _aws_shards(self, request: CanonicalRequest, names: Sequence[str]) -> Sequence[str]:
+        """The host's shards, and those of the service that the signature names, which may be another."""
+        if any(key.lower() == b"x-amz-target" for key, _ in request.raw.headers) and values_at(
+            request, "form", "Action"
+        ):
+            raise RequestAmbiguous("an AWS request with both Action and X-Amz-Target")
+        service = signed_service(request)
+        if service is None or any(self._shards[name].signing == service for name in names):
+            return names
+        return (*names, *self._sites.signed_for(service))
+
+    def _elsewhere(self, request: CanonicalRequest) -> Classification:
+        """A host that nobody described: AWS by its signature (custom endpoints), MCP by its calls, or anything."""
+        found = unmapped(request)
+        service = signed_service(request)
+        if service is not None and (names := self._sites.signed_for(service)) and request.path_trap is None:
+            matches, _ = _readings(request, [self._shards[name] for name in names])
+            if matches:
+                signed = replace(_matched(request, matches), mapped=False)
+                return signed if signed.tier.rank >= found.tier.rank else replace(signed, tier=found.tier)
+        return as_mcp(request, found) if found.provider is None else found
 
 
 class _Place(NamedTuple):
@@ -225,6 +255,13 @@ def _by_reader(
             tool, tier, nature, evidence = document.tool, document.tier, document.nature, document.evidence
             operations, arguments = document.operations, document.arguments
             shown = f"{shard.provider} GraphQL: {', '.join(arguments['fields'])[:_MOST_SHOWN]}"
+        case "mcp":
+            calls = read_calls(request, described=True)
+            if calls is None:
+                return unmatched(request, shard.provider)
+            tool, tier, nature, evidence = calls.tool, calls.tier, calls.nature, calls.evidence
+            operations, arguments = calls.operations, calls.arguments
+            shown = f"Call {tool} at {request.host}"
         case "git-fetch":
             tool = read_fetch(request.body)
         case "git-push":

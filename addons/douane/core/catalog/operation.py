@@ -13,7 +13,7 @@ type Reads = Literal["json", "form", "multipart", "either", "any"]
 """How the provider reads a body: as JSON whatever its Content-Type says, as a form and nothing else, as form-data or
 JSON, by its Content-Type as any of these or as bytes, or as bytes whose content does not matter."""
 
-type Reader = Literal["graphql", "git-fetch", "git-push", "kubernetes"]
+type Reader = Literal["graphql", "git-fetch", "git-push", "kubernetes", "mcp"]
 """Whose grammar the body has, when it names the tool itself."""
 
 

@@ -23,7 +23,8 @@ class Site(NamedTuple):
 class Sites:
     """Every host that the catalog knows."""
 
-    def __init__(self, patterns: Mapping[str, Site]) -> None:
+    def __init__(self, patterns: Mapping[str, Site], signing: Mapping[str, Sequence[str]] | None = None) -> None:
+        self._signing = dict(signing or {})
         self._exact: dict[str, Site] = {}
         self._trie: dict[str, Any] = {}
         for pattern, site in patterns.items():
@@ -38,6 +39,15 @@ class Sites:
         """The site of a canonical host, or None."""
         found = self._exact.get(host)
         return found if found is not None else _find(self._trie, host.split("."))
+
+    def signed_for(self, service: str) -> tuple[str, ...]:
+        """The shards of a service by its name in an AWS signature."""
+        return tuple(self._signing.get(service, ()))
+
+    @property
+    def signing(self) -> dict[str, Sequence[str]]:
+        """Shards by the names of services in AWS signatures."""
+        return self._signing
 
     def all(self) -> dict[str, Site]:
         """Every pattern with its site."""
