@@ -134,7 +134,7 @@ class _Place(NamedTuple):
 
 def _readings(request: CanonicalRequest, shards: Sequence[Shard]) -> tuple[list[_Place], bool]:
     """What a request could be in every reading of its method and path, and whether one of them is unknown."""
-    if request.other_method is None and not request.encoded_slash and not request.raw.target.endswith(b".json"):
+    if request.other_method is None and not request.encoded_slash and not _has_suffix(request.segments):
         return _found(request, shards, request.method, request.segments), False
     methods = [request.method]
     if request.other_method is not None:
@@ -159,10 +159,15 @@ def _all_readings(
             here = _found(request, shards, method, segments)
             unknown = unknown or (not here and method not in SAFE_METHODS)
             found += here
-            if segments and segments[-1].endswith(".json") and len(segments[-1]) > len(".json"):
+            if _has_suffix(segments):
                 plain = (*segments[:-1], segments[-1].removesuffix(".json"))
                 found += _found(request, shards, method, plain)
     return found, unknown
+
+
+def _has_suffix(segments: Sequence[str]) -> bool:
+    """Whether a path ends in `.json`, which some providers take for the format and no part of the name."""
+    return bool(segments) and segments[-1].endswith(".json") and len(segments[-1]) > len(".json")
 
 
 def _found(request: CanonicalRequest, shards: Sequence[Shard], method: str, segments: tuple[str, ...]) -> list[_Place]:
