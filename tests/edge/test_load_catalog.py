@@ -12,6 +12,7 @@ from douane.core.tool import Nature, Tier
 from douane.edge import catalog as loading
 from douane.edge.catalog import CatalogInvalid, load_catalog
 from douane.edge.home import shipped_policy_dir
+from douane.edge.overlay import ROUTE_KEYS
 from support.requests import canonical
 
 
@@ -71,7 +72,7 @@ def test_every_mistake_is_told_at_once_with_its_line(overlay: Path) -> None:
         "a.yaml:7: there is no nature `kind`",
         "a.yaml:8: a reason is a sentence",
         "b.yaml:2: `stripe.refunds.create` is judged twice",
-        "c.yaml:1: an overlay has one key, `tools`",
+        "c.yaml:1: an overlay has the keys `tools`, `hosts` and `apis`",
         "d.yaml:1: ",
     ):
         assert any(line.startswith(f"catalog/{expected}") for line in told), (expected, told)
@@ -136,5 +137,5 @@ def test_the_shards_are_what_the_judgements_say() -> None:
 
 def test_every_key_of_an_overlay_is_documented() -> None:
     text = (shipped_policy_dir().parent / "docs" / "catalog.md").read_text()
-    for key in (*loading.KEYS, *Tier, *Nature):
+    for key in (*loading.KEYS, *loading.SECTIONS, *ROUTE_KEYS, *Tier, *Nature):
         assert f"`{key}`" in text or f" {key} " in text or f"`{key} " in text or f" {key}`" in text, key

@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 import string
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ import orjson
 from douane.core.catalog import Catalog, Shard, ShardInvalid, Site, Sites, shard_from_json
 from douane.core.tool import Nature, Tier
 from douane.edge.home import shipped_policy_dir
+from douane.edge.overlay import Private, PrivateReader
 from douane.edge.yaml import Document, Problem, load_yaml
 
 SHIPPED_JUDGEMENTS = "reviewed.yaml"
 """Built into the shards already; a copy of it in an operator's folder must be the shipped one."""
 
+SECTIONS = frozenset({"tools", "hosts", "apis"})
 KEYS = ("tier", "nature", "reviewed", "reason", "summary")
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -55,15 +58,17 @@ def load_catalog(overlay: Path | None = None, *, lazily: bool = False) -> Catalo
     if not lazily:
         import douane.core.catalog.graphql  # noqa: F401 - not at the first document, on the node's loop
     shipped = Catalog(sites, shards, blake3.blake3(b"douane catalog v2\n" + index).hexdigest())
-    changes, problems = _judgements(overlay, shipped)
+    changes, private, problems = _overlays(overlay, shipped)
     if problems:
         raise CatalogInvalid(tuple(sorted(problems)))
-    if not changes:
+    if not changes and not private.sites:
         return shipped
     hasher = blake3.blake3(b"douane catalog v2\n" + index)
     for name in sorted(changes):
         hasher.update(f"{name} {sorted(changes[name].items())}\n".encode())
-    return Catalog(sites, _Laid(shards, changes), hasher.hexdigest())
+    hasher.update(f"{sorted(private.sites.items())} {sorted(private.shards.items())}\n".encode())
+    everywhere = Sites(sites.all() | private.sites, sites.signing)
+    return Catalog(everywhere, _Laid(shards, changes, private.shards), hasher.hexdigest())
 
 
 def read_built(folder: Path) -> Catalog:
@@ -114,8 +119,10 @@ class _Shards(Mapping[str, Shard]):
 class _Laid(Mapping[str, Shard]):
     """Shards under an operator's judgements."""
 
-    def __init__(self, shards: Mapping[str, Shard], changes: Mapping[str, Mapping[str, Any]]) -> None:
-        self._shards = shards
+    def __init__(
+        self, shards: Mapping[str, Shard], changes: Mapping[str, Mapping[str, Any]], private: Mapping[str, Shard]
+    ) -> None:
+        self._shards = ChainMap(dict(private), shards)  # type: ignore[arg-type]  # nothing is written to it
         self._providers = {tool.partition(".")[0] for tool in changes}
         self._changes = changes
         self._laid: dict[str, Shard] = {}
@@ -136,7 +143,9 @@ class _Laid(Mapping[str, Shard]):
         return len(self._shards)
 
 
-def _judgements(overlay: Path | None, shipped: Catalog) -> tuple[dict[str, dict[str, Any]], list[Problem]]:
+def _overlays(overlay: Path | None, shipped: Catalog) -> tuple[dict[str, dict[str, Any]], Private, list[Problem]]:
+    """Judgements on shipped tools, what is the operator's own, and every mistake in both."""
+    private = Private()
     changes: dict[str, dict[str, Any]] = {}
     problems: list[Problem] = []
     if overlay is not None and overlay.is_dir():
@@ -145,8 +154,8 @@ def _judgements(overlay: Path | None, shipped: Catalog) -> tuple[dict[str, dict[
                 problems += _check_shipped(file, shipped_policy_dir() / "catalog" / SHIPPED_JUDGEMENTS)
                 continue
             document = load_yaml(file, f"catalog/{file.name}")
-            problems += document.problems or _Overlay(document, shipped, changes).read()
-    return changes, problems
+            problems += document.problems or _Overlay(document, shipped, changes, private).read()
+    return changes, private, problems
 
 
 def _check_shipped(file: Path, shipped: Path) -> list[Problem]:
@@ -163,21 +172,28 @@ def _check_shipped(file: Path, shipped: Path) -> list[Problem]:
 class _Overlay:
     """One overlay file: judgements on tools by their exact names."""
 
-    def __init__(self, document: Document, shipped: Catalog, changes: dict[str, dict[str, Any]]) -> None:
+    def __init__(
+        self, document: Document, shipped: Catalog, changes: dict[str, dict[str, Any]], private: Private
+    ) -> None:
         self._document = document
         self._shipped = shipped
+        self._private = private
         self._changes = changes
         self._problems: list[Problem] = []
 
     def read(self) -> list[Problem]:
         """Add the judgements to the changes; returns every mistake."""
         value = self._document.value
-        if not isinstance(value, dict) or set(value) != {"tools"} or not isinstance(value["tools"], dict):
-            self._problem((), "an overlay has one key, `tools`", "tools: {github.pulls.merge: {tier: visible, …}}")
+        known = isinstance(value, dict) and bool(value) and value.keys() <= SECTIONS
+        if not known or not all(isinstance(part, dict) for part in value.values()):
+            mend = "tools: {github.pulls.merge: {tier: visible, …}}"
+            self._problem((), "an overlay has the keys `tools`, `hosts` and `apis`, or some of them", mend)
             return self._problems
-        for tool, judged in value["tools"].items():
+        for tool, judged in value.get("tools", {}).items():
             self._judge(str(tool), judged)
-        return self._problems
+        reader = PrivateReader(self._document, self._shipped, self._private)
+        reader.read(value)
+        return self._problems + reader.problems
 
     def _problem(self, path: tuple[str | int, ...], message: str, mend: str) -> None:
         self._problems.append(self._document.problem(path, message, mend))

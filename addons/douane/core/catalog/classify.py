@@ -40,6 +40,10 @@ class Catalog:
         """Every host with its shards."""
         return self._sites
 
+    def names(self) -> list[str]:
+        """The names of all shards."""
+        return sorted(self._shards)
+
     def shards(self) -> Iterator[Shard]:
         """Every shard, by name."""
         for name in sorted(self._shards):
