@@ -94,8 +94,8 @@ def _api(service: str, model: dict[str, Any], levels: _Levels, hosts: list[str],
 def _judged(tool: str, method: str, level: str, *, reads_by_verb: bool) -> dict[str, Any]:
     if level in ("Read", "List") and method != "DELETE":
         return guess(tool, method, declared=f"IAM: {level}")
-    if level == "Permissions management":
-        return {"tier": "irreversible", "nature": "permissions", "evidence": "IAM: Permissions management"}
+    if level.startswith("Permissions"):
+        return {"tier": "irreversible", "nature": "permissions", "evidence": f"IAM: {level}"}
     if level == "" and method in ("GET", "HEAD") and reads_by_verb:
         return guess(tool, method)
     found = guess(tool, "DELETE" if method == "DELETE" else "POST")

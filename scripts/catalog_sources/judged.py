@@ -10,6 +10,7 @@ import yaml
 
 from catalog_sources.described import Api, Described
 from catalog_sources.tiers import guess
+from douane.core.catalog.trie import Selector
 
 NEEDED = {"tier", "nature", "reviewed", "reason"}
 
@@ -56,8 +57,6 @@ def lay(apis: list[Api], reviewed: dict[str, Any]) -> None:
                 route.members = guess(name, route.method)
             added = routes or [Described(name, parameters="")]  # without a route: named by what reads the body
             if selector := members.get("only_if"):
-                from douane.core.catalog.trie import Selector
-
                 for route in added:
                     route.selector = Selector(*selector)
             api.operations += added

@@ -59,7 +59,6 @@ DOCUMENTS: list[tuple[str, list[str], list[str] | None]] = [
     ("docusign", ["docusign.net"], ["**.docusign.net"]),
     ("trello", ["trello.com"], ["api.trello.com", "trello.com"]),
     ("bitbucket", ["bitbucket.org"], ["api.bitbucket.org"]),
-    ("gitlab", ["gitlab.com"], ["gitlab.com"]),
     ("jira", ["atlassian.com/jira"], ["*.atlassian.net"]),
     ("linode", ["linode.com"], ["api.linode.com"]),
     ("hetzner", ["hetzner.cloud"], ["api.hetzner.cloud"]),

@@ -375,7 +375,7 @@ def _pattern(template: tuple[str, ...]) -> re.Pattern[str]:
 
 SAMPLE = [
     "github", "git", "stripe", "openai", "anthropic", "slack", "k8s", "cloudflare", "aws/s3", "aws/lambda", "aws/iam",
-    "google/drive", "google/compute", "google/storage", "google/pubsub", "datadog", "twilio", "gitlab",
+    "google/drive", "google/compute", "google/storage", "google/pubsub", "datadog", "twilio",
 ]  # fmt: skip
 
 

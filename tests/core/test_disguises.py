@@ -36,7 +36,7 @@ PATHS: dict[str, Callable[[str], str]] = {
     "a backslash": lambda path: "/" + quote("\\") + path,
     "a path parameter": lambda path: path + ";x=1",
     "a null": lambda path: path + "%00",
-    "a suffix": lambda path: path + ".json",
+    "a suffix": lambda path: path + (".json" if path != "/" else ""),
     "a query": lambda path: path + "?x=1",
     "an empty query": lambda path: path + "?",
     "upper case": lambda path: path.upper(),
