@@ -56,6 +56,10 @@ def body_option(data: str | None) -> bytes:
         raise click.UsageError(f"cannot read {data[1:]}: {error.strerror}") from error
 
 
+CONSOLE = "127.0.0.1:8081"
+"""Where the console listens unless told otherwise."""
+
+
 class Address(click.ParamType[tuple[str, int]]):
     """`HOST:PORT`."""
 
