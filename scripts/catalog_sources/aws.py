@@ -109,7 +109,7 @@ def _routes(
     members["reads"] = _READS.get(protocol, "any")
     if meta["endpointPrefix"] == "ec2" and protocol == "ec2" and members["tier"] != "reversible":
         members["lowers"] = [
-            {"argument": "DryRun", "equals": ["true", True], "tier": "reversible", "why": "DryRun only rehearses"}
+            {"argument": "DryRun", "equals": ["true"], "tier": "reversible", "why": "DryRun only rehearses"}
         ]
     if protocol == "json":
         selector = Selector("header", "x-amz-target", f"{meta['targetPrefix']}.{name}")

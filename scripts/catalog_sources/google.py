@@ -70,7 +70,7 @@ def _routes(name: str, document: dict[str, Any], method: dict[str, Any]) -> list
         members["billable"] = True
     if "validateOnly" in method["parameters"] if "parameters" in method else False:
         members["lowers"] = [
-            {"argument": "validateOnly", "equals": ["true", True], "tier": "reversible", "why": "only validates"}
+            {"argument": "validateOnly", "equals": ["true"], "tier": "reversible", "why": "only validates"}
         ]
     paths = [document["servicePath"] + method["path"]]
     upload = method.get("mediaUpload", {}).get("protocols", {})

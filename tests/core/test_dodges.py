@@ -338,3 +338,29 @@ def test_no_body_makes_it_raise_anything_else(body: bytes, content_type: str) ->
         ("POST", "https://api.openai.com/v1/audio/transcriptions"), ("POST", "https://github.com/a/b/git-receive-pack"),
     ):  # fmt: skip
         assert outcome(method, url, body, *headers) in ("reversible", "visible", "irreversible", REFUSED)
+
+
+EC2 = "https://ec2.us-east-1.amazonaws.com/"
+TERMINATE = "Action=TerminateInstances&Version=2016-11-15&InstanceId.1=i-1"
+POD = "https://kubernetes.default.svc/api/v1/namespaces/a/pods/b"
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (("POST", EC2, f"{TERMINATE}&DryRun=true", FORM_TYPE), "reversible"),
+        (("POST", EC2, f"{TERMINATE}&DryRun=false", FORM_TYPE), IRREVERSIBLE),
+        (("POST", EC2, f"{TERMINATE}&DryRun=True", FORM_TYPE), IRREVERSIBLE),
+        (("POST", EC2, f"{TERMINATE}&DryRun.1=true", FORM_TYPE), IRREVERSIBLE),
+        (("POST", EC2, f"{TERMINATE}&DryRun=true&DryRun=false", FORM_TYPE), REFUSED),
+        (("GET", f"{EC2}?{TERMINATE}&DryRun=true&DryRun=false", ""), IRREVERSIBLE),
+        (("DELETE", f"{POD}?dryRun=All", ""), "reversible"),
+        (("DELETE", f"{POD}?dryRun=None", ""), IRREVERSIBLE),
+        (("DELETE", f"{POD}?dryRun=All&dryRun=", ""), BOTH),
+        (("DELETE", POD, '{"dryRun": "All"}', JSON_TYPE), IRREVERSIBLE),
+        (("PATCH", f"{POD}?dryRun=All", '{"spec": {}}', JSON_TYPE), "reversible"),
+        (("POST", f"{POD}?dryRun=All", "", f"{OVERRIDE}: DELETE"), BOTH),
+    ],
+)
+def test_a_rehearsal_counts_only_where_the_provider_looks_for_it(call: tuple[str, ...], expected: str) -> None:
+    assert outcome(*call) in expected if isinstance(expected, tuple) else outcome(*call) == expected

@@ -17,8 +17,8 @@ from douane.core.catalog.operation import Operation
 from douane.core.catalog.shard import Match, Shard
 from douane.core.catalog.signature import signed_service
 from douane.core.catalog.sites import Sites
-from douane.core.catalog.unmapped import unmapped, unmatched
-from douane.core.mask import is_secret_name, mask_target, mask_text, printable
+from douane.core.catalog.unmapped import shown_target, unmapped, unmatched
+from douane.core.mask import is_secret_name, mask_text, printable
 from douane.core.refusal import RequestAmbiguous
 from douane.core.request import SAFE_METHODS, CanonicalRequest, canonicalise
 from douane.core.tool import Classification, Nature, Tier
@@ -48,6 +48,11 @@ class Catalog:
         """Every shard, by name."""
         for name in sorted(self._shards):
             yield self._shards[name]
+
+    def shards_at(self, host: str) -> list[Shard]:
+        """The shards of a canonical host."""
+        site = self._sites.site_of(host)
+        return [self._shards[name] for name in site.shards] if site is not None else []
 
     def providers(self) -> frozenset[str]:
         """The first words of tools' names, of hosts without any known tool too."""
@@ -200,6 +205,8 @@ def _matched(request: CanonicalRequest, places: Sequence[_Place]) -> Classificat
         return _by_reader(request, shard, operation, parameters)
     arguments = read_arguments(request, operation, shard.reads, parameters)
     tier, evidence = _by_body([place.match.operation for place in places], operation, arguments)
+    if len(places) == 1 and operation.lowers and request.other_method is None:
+        tier, evidence = _rehearsed(request, operation, shard, tier, evidence)
     return Classification(
         tool=operation.tool,
         tier=tier,
@@ -235,16 +242,26 @@ def _kubernetes(request: CanonicalRequest, shard: Shard) -> tuple[Operation, dic
 def _by_body(operations: Sequence[Operation], worst: Operation, arguments: Mapping[str, Any]) -> tuple[Tier, str]:
     """The tier that the body's members make of the worst of some operations, and why."""
     tier, evidence = worst.tier, worst.evidence
-    if len(operations) == 1:
-        for predicate in worst.lowers:
-            if any(predicate.is_met_by(value) for value in values_of(arguments, predicate.argument)):
-                return predicate.tier, f"body: {predicate.why}"
     for operation in operations:
         for predicate in operation.raises:
             if predicate.tier.rank > tier.rank and any(
                 predicate.applies_to(value) for value in values_of(arguments, predicate.argument)
             ):
                 tier, evidence = predicate.tier, f"body: {predicate.why}"
+    return tier, evidence
+
+
+def _rehearsed(
+    request: CanonicalRequest, operation: Operation, shard: Shard, tier: Tier, evidence: str
+) -> tuple[Tier, str]:
+    """The tier of a call that the provider surely only rehearses: as a parameter of the query, or of the form where it
+    reads one. The same word inside a JSON body may mean nothing to it."""
+    pairs = request.query
+    if (operation.reads or shard.reads) == "form" and request.method not in SAFE_METHODS:
+        pairs = (*pairs, *(request.form() or ()))
+    for predicate in operation.lowers:
+        if [text for name, text in pairs if name == predicate.argument] in [[wanted] for wanted in predicate.equals]:
+            return predicate.tier, f"body: {predicate.why}"
     return tier, evidence
 
 
@@ -307,5 +324,5 @@ def _sentence(operation: Operation, arguments: Mapping[str, Any], request: Canon
             {name: mask_text(str(value)[:_MOST_SHOWN]) for name, value in arguments.items() if not is_secret_name(name)}
         )
         return printable(operation.summary.format_map(shown))
-    path = mask_target(request.raw.target).partition("?")[0]
+    path = shown_target(request).partition("?")[0]
     return f"{operation.tool}: {request.method} {request.host}{path[:_MOST_SHOWN]}"

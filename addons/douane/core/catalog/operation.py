@@ -38,10 +38,6 @@ class Predicate:
     tier: Tier
     why: str
 
-    def is_met_by(self, value: Any) -> bool:
-        """Whether this value plainly is what lowers: what a provider could read as something else does not."""
-        return any(value is wanted or (isinstance(value, str) and value == wanted) for wanted in self.equals)
-
     def applies_to(self, value: Any) -> bool:
         """Whether this value of the argument raises."""
         if not self.equals:

@@ -15,6 +15,8 @@ from douane.core.tool import Classification, Nature, Tier
 
 _NATURES = {"DELETE": Nature.DELETE, "GET": Nature.READ, "HEAD": Nature.READ, "OPTIONS": Nature.META}
 _MOST_PATH = 300
+_MOST_MASKED = 1500
+"""Bytes that are searched for secrets, which costs about a microsecond each in the worst case."""
 
 _OVERRIDE = re.compile(
     rb"(?<![a-z0-9_-])(?:_method|_httpmethod|\$httpmethod|x-http-method|x-method-override)", re.IGNORECASE
@@ -133,9 +135,15 @@ def _unreadable(body: bytes) -> Any:
     return {name: "" for name in ("model", "messages", "input", "prompt", "contents") if f'"{name}"'.encode() in text}
 
 
+def shown_target(request: CanonicalRequest) -> str:
+    """The beginnings of path and query without secrets: far more than is shown, so that no secret is cut in two."""
+    path, mark, query = request.raw.target.partition(b"?")
+    return mask_target(path[:_MOST_MASKED] + mark + query[:_MOST_MASKED])
+
+
 def _arguments(request: CanonicalRequest) -> dict[str, Any]:
     """The path and query; what a body's members mean nobody described, and so no condition can trust them."""
-    path, _, query = mask_target(request.raw.target).partition("?")
+    path, _, query = shown_target(request).partition("?")
     found: dict[str, Any] = {"path": path[:_MOST_PATH]}
     if query:
         found["query"] = query[:_MOST_PATH]
@@ -145,5 +153,5 @@ def _arguments(request: CanonicalRequest) -> dict[str, Any]:
 
 
 def _shown(request: CanonicalRequest, method: str) -> str:
-    path = mask_target(request.raw.target).partition("?")[0]
+    path = shown_target(request).partition("?")[0]
     return printable(f"{method} {request.host}{path[:_MOST_PATH]}")
