@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from douane.core.catalog.arguments import read_arguments, values_at, values_of
 from douane.core.catalog.batch import parts_of
@@ -14,7 +13,8 @@ from douane.core.catalog.git import read_fetch, read_push
 from douane.core.catalog.kubernetes import REHEARSED, read_path, stops
 from douane.core.catalog.mcp import read_calls
 from douane.core.catalog.operation import Operation
-from douane.core.catalog.shard import Match, Shard
+from douane.core.catalog.readings import Place, readings_of
+from douane.core.catalog.shard import Shard
 from douane.core.catalog.signature import signed_service
 from douane.core.catalog.sites import Sites
 from douane.core.catalog.unmapped import shown_target, unmapped, unmatched
@@ -103,7 +103,7 @@ class Catalog:
         names: Sequence[str] = site.shards
         if site.provider == "aws":
             names = self._aws_shards(request, names)
-        matches, unknown = _readings(request, [self._shards[name] for name in names])
+        matches, unknown = readings_of(request, [self._shards[name] for name in names])
         if not matches:
             return unmatched(request, site.provider)
         classification = _matched(request, matches)
@@ -127,66 +127,14 @@ class Catalog:
         found = unmapped(request)
         service = signed_service(request)
         if service is not None and (names := self._sites.signed_for(service)) and request.path_trap is None:
-            matches, _ = _readings(request, [self._shards[name] for name in names])
+            matches, _ = readings_of(request, [self._shards[name] for name in names])
             if matches:
                 signed = replace(_matched(request, matches), mapped=False)
                 return signed if signed.tier.rank >= found.tier.rank else replace(signed, tier=found.tier)
         return as_mcp(request, found) if found.provider is None else found
 
 
-class _Place(NamedTuple):
-    """A match, and the shard whose provider reads the request."""
-
-    match: Match
-    shard: Shard
-
-
-def _readings(request: CanonicalRequest, shards: Sequence[Shard]) -> tuple[list[_Place], bool]:
-    """What a request could be in every reading of its method and path, and whether one of them is unknown."""
-    if request.other_method is None and not request.encoded_slash and not _has_suffix(request.segments):
-        return _found(request, shards, request.method, request.segments), False
-    methods = [request.method]
-    if request.other_method is not None:
-        methods.append(request.other_method)
-    readings = [request.segments]
-    if request.encoded_slash:
-        slash = {shard.encoded_slash for shard in shards}
-        if not slash or "refused" in slash:
-            raise RequestAmbiguous("an encoded slash in the path")
-        if "either" in slash:
-            readings.append(tuple("/".join(request.segments).split("/")))
-    return _all_readings(request, shards, methods, readings)
-
-
-def _all_readings(
-    request: CanonicalRequest, shards: Sequence[Shard], methods: Sequence[str], readings: Sequence[tuple[str, ...]]
-) -> tuple[list[_Place], bool]:
-    found: list[_Place] = []
-    unknown = False
-    for method in methods:
-        for segments in readings:
-            here = _found(request, shards, method, segments)
-            unknown = unknown or (not here and method not in SAFE_METHODS)
-            found += here
-            if _has_suffix(segments):
-                plain = (*segments[:-1], segments[-1].removesuffix(".json"))
-                found += _found(request, shards, method, plain)
-    return found, unknown
-
-
-def _has_suffix(segments: Sequence[str]) -> bool:
-    """Whether a path ends in `.json`, which some providers take for the format and no part of the name."""
-    return bool(segments) and segments[-1].endswith(".json") and len(segments[-1]) > len(".json")
-
-
-def _found(request: CanonicalRequest, shards: Sequence[Shard], method: str, segments: tuple[str, ...]) -> list[_Place]:
-    """What a method and path could be; a HEAD is a GET where it has no name of its own."""
-    choose = partial(values_at, request)
-    found = [_Place(match, shard) for shard in shards for match in shard.find(method, segments, choose)]
-    return found or (_found(request, shards, "GET", segments) if method == "HEAD" else [])
-
-
-def _matched(request: CanonicalRequest, places: Sequence[_Place]) -> Classification:
+def _matched(request: CanonicalRequest, places: Sequence[Place]) -> Classification:
     # The most specific match names the tool, unless a riskier one could be meant just as well.
     (operation, parameters), shard = places[0]
     operations: tuple[str, ...] = ()
