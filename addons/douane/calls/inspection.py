@@ -29,11 +29,15 @@ INLINE_VALUES = 8_000
 """Of JSON, guessed by its commas and brackets: some 10 ms."""
 INLINE_GRAPHQL_BYTES = 8 * 1024
 """A document costs some 4 µs a token."""
+INLINE_PACK_BYTES = 32 * 1024
+"""Of a push: what reading it may cost grows with its size, see `core.catalog.pack`."""
 MOST_ARGUMENTS = 50_000
 """Values of all arguments: far above any real call, far below what would stall the loop."""
 PATIENCE_S = 20.0
 
 
+_PACK = b"PACK\0\0\0"
+"""The beginning of any git pack."""
 _DECIDES_ENCODING = frozenset({b"accept-encoding"})
 _DECIDES_LENGTH = frozenset({b"accept-encoding", b"content-length", b"content-encoding", b"transfer-encoding"})
 
@@ -96,6 +100,8 @@ def is_small(raw: RawRequest) -> bool:
     if not body:
         return True
     if len(body) > (INLINE_GRAPHQL_BYTES if b"graphql" in raw.target else INLINE_BYTES):
+        return False
+    if len(body) > INLINE_PACK_BYTES and _PACK in body:
         return False
     if any(name.lower() == b"content-encoding" for name, _ in raw.headers):
         return False

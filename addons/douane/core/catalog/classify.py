@@ -9,7 +9,7 @@ from typing import Any
 from douane.core.catalog.arguments import read_arguments, values_at, values_of
 from douane.core.catalog.batch import parts_of
 from douane.core.catalog.expand import as_mcp, of_batch
-from douane.core.catalog.git import read_fetch, read_push
+from douane.core.catalog.git import Push, read_fetch, read_push
 from douane.core.catalog.kubernetes import REHEARSED, read_path, stops
 from douane.core.catalog.mcp import read_calls
 from douane.core.catalog.operation import Operation
@@ -239,10 +239,16 @@ def _by_reader(
         case "git-fetch":
             tool = read_fetch(request.body)
         case "git-push":
-            changes = read_push(request.body)
-            arguments["refs"] = [{"ref": change.ref, "action": change.action} for change in changes]
-            operations = tuple(dict.fromkeys(change.tool for change in changes))
-            listed = ", ".join(f"{change.action} {change.ref}" for change in changes)
+            push = read_push(request.body)
+            worst = _worst_change(push, shard, operation)
+            tool, tier, nature, evidence = worst.tool, worst.tier, worst.nature, worst.evidence
+            operations = tuple(dict.fromkeys(change.tool for change in push.changes))
+            if len(operations) > 1:  # as with GraphQL: what is allowed of one must not let the others through
+                tool = operation.tool
+            arguments["refs"] = [{"ref": change.ref, "action": change.action} for change in push.changes]
+            if push.options:
+                arguments["options"] = list(push.options)
+            listed = ", ".join(f"{change.action} {change.ref}" for change in push.changes)
             shown = f"Push to {arguments.get('repository', request.host)}: {listed[:_MOST_SHOWN] or 'nothing yet'}"
     return Classification(
         tool=tool,
@@ -256,6 +262,16 @@ def _by_reader(
         evidence=evidence,
         operations=operations,
     )
+
+
+def _worst_change(push: Push, shard: Shard, operation: Operation) -> Operation:
+    """The riskiest of a push's changes, under an operator's judgement; all of the push where it says no more."""
+    if push.is_probe:
+        return shard.worst_of("git.push.probe") or operation
+    if push.options:
+        return replace(operation, evidence="git: push options, which mean what the server makes of them")
+    found = [shard.worst_of(change.tool) or operation for change in push.changes]
+    return max(found, key=lambda one: one.tier.rank, default=operation)
 
 
 class _Shown(dict[str, str]):
