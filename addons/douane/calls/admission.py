@@ -163,6 +163,7 @@ class Admission:
                 host=request.host,
                 method=request.method,
                 cost_nano=reserve_nano,
+                operations=classification.operations,
             )
         )
         if decision.enforced and decision.effect is Effect.DENY:

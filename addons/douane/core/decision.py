@@ -44,6 +44,8 @@ class Facts:
     method: str
     cost_nano: int
     """Worst-case charge of the call; conditions see it as `cost`, in dollars."""
+    operations: tuple[str, ...] = ()
+    """All tools of a call that is several: what a rule forbids or holds is not let pass by what is beside it."""
 
 
 @dataclass(frozen=True, slots=True)

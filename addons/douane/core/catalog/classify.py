@@ -245,6 +245,8 @@ def _by_reader(
             operations = tuple(dict.fromkeys(change.tool for change in push.changes))
             if len(operations) > 1:  # as with GraphQL: what is allowed of one must not let the others through
                 tool = operation.tool
+            elif operations == (tool,):
+                operations = ()
             arguments["refs"] = [{"ref": change.ref, "action": change.action} for change in push.changes]
             if push.options:
                 arguments["options"] = list(push.options)

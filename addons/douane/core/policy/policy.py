@@ -88,7 +88,7 @@ class Policy:
     def decide(self, facts: Facts) -> Decision:
         """What becomes of a call; never raises for anything that an agent sent."""
         floor = self._by_tier[facts.tier] if facts.mapped else self._unknown_host(facts)
-        about = self._rules_about(facts.tool, facts.tier, facts.nature)
+        about = self._rules_about(facts.tool, facts.tier, facts.nature, facts.operations)
         if about is None:
             return floor
         unevaluable: list[str] = []
@@ -107,19 +107,19 @@ class Policy:
             return replace(floor, unevaluable=tuple(unevaluable)) if unevaluable else floor
         return self._by_rules(found, None if lowered else floor, unevaluable)
 
-    def _rules_about(self, tool: str, tier: Tier, nature: Nature) -> _About | None:
+    def _rules_about(self, tool: str, tier: Tier, nature: Nature, operations: tuple[str, ...]) -> _About | None:
         key = (tool, tier, nature)
-        try:
+        if not operations and key in self._about:
             return self._about[key]
-        except KeyError:
-            pass
-        rules = [rule for rule in self.rules if rule.is_about(tool, tier, nature)]
+        rules = [rule for rule in self.rules if rule.is_about(tool, tier, nature, operations)]
         about = None
         if rules:
             by_effect = {effect: tuple(rule for rule in rules if rule.effect is effect) for effect in Effect}
             about = _About(
                 (by_effect[Effect.DENY], by_effect[Effect.HOLD], by_effect[Effect.NOTIFY]), by_effect[Effect.ALLOW]
             )
+        if operations:  # an agent can make up any number of combinations, each of any length
+            return about
         if len(self._about) >= MOST_REMEMBERED:
             self._about.clear()
         self._about[key] = about

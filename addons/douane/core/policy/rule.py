@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from douane.core.decision import Effect, Facts
@@ -56,13 +56,13 @@ class Rule:
     place: str = ""
     """`policy.yaml:17`."""
 
-    def is_about(self, tool: str, tier: Tier, nature: Nature) -> bool:
+    def is_about(self, tool: str, tier: Tier, nature: Nature, operations: Sequence[str] = ()) -> bool:
         """Whether the rule is about a kind of call: the part that is the same for every call of a tool."""
         selectors = self.selectors
         if self.effect is Effect.ALLOW:
             if tool not in selectors.tools.exact:
                 return False
-        elif tool.lower() not in selectors.tools:
+        elif not any(name.lower() in selectors.tools for name in (tool, *operations)):
             return False
         return (not selectors.tiers or tier in selectors.tiers) and (
             not selectors.natures or nature in selectors.natures

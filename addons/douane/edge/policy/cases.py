@@ -117,4 +117,5 @@ def facts_of(
         host=request.host,
         method=request.method,
         cost_nano=cost_nano,
+        operations=found.operations,
     )
