@@ -189,10 +189,10 @@ class _Overlay:
             mend = "tools: {github.pulls.merge: {tier: visible, …}}"
             self._problem((), "an overlay has the keys `tools`, `hosts` and `apis`, or some of them", mend)
             return self._problems
-        for tool, judged in value.get("tools", {}).items():
-            self._judge(str(tool), judged)
         reader = PrivateReader(self._document, self._shipped, self._private)
         reader.read(value)
+        for tool, judged in value.get("tools", {}).items():
+            self._judge(str(tool), judged)
         return self._problems + reader.problems
 
     def _problem(self, path: tuple[str | int, ...], message: str, mend: str) -> None:
@@ -200,10 +200,12 @@ class _Overlay:
 
     def _judge(self, tool: str, judged: Any) -> None:
         path = ("tools", tool)
-        before = self._shipped.tool(tool)
+        before = self._shipped.tool(tool) or self._private.mcp_tool(tool)
         if before is None:
             pattern = any(ch in tool for ch in "*?[")
             mend = "Names are exact; a pattern would judge what nobody looked at." if pattern else "Check its spelling."
+            if tool.startswith("mcp."):
+                mend = "mcp.tools-corp-example.TOOL, with `tools.corp.example: mcp` under `hosts` here or before."
             self._problem(path, f"the catalog has no tool `{tool}`", mend)
             return
         if tool in self._changes:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from douane.core.catalog import Catalog, Shard, Site
+from douane.core.catalog.mcp import server_of, sounds_risky
 from douane.core.catalog.operation import Operation, Parameter
 from douane.core.catalog.trie import Route, trie_of
 from douane.core.request import METHODS
@@ -22,6 +23,7 @@ ROUTE_KEYS = ("route", "tool", "tier", "nature", "reviewed", "reason", "summary"
 _HOST = re.compile(r"(?:\*\*?\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)*")
 _TOOL = re.compile(r"[a-z][a-z0-9_-]*(?:\.[A-Za-z0-9_-]+)+")
 _ROUTE = re.compile(r"([A-Z]+) (/\S*)")
+_MCP_TOOL = re.compile(r"mcp\.([A-Za-z0-9-]+)\.([A-Za-z0-9_-]{1,100})")
 _PART = re.compile(r"[^{}*]+|\{\*?[A-Za-z_][A-Za-z0-9_-]*\}")
 
 
@@ -31,6 +33,17 @@ class Private:
 
     sites: dict[str, Site] = field(default_factory=dict)
     shards: dict[str, Shard] = field(default_factory=dict)
+
+    def mcp_tool(self, name: str) -> Operation | None:
+        """A tool of a named MCP server, as it counts unless judged; whether the server has it nobody here knows."""
+        match = _MCP_TOOL.fullmatch(name)
+        servers = [
+            re.escape(server_of(host.replace("*", "_"))) for host, site in self.sites.items() if site.shards == ("mcp",)
+        ]
+        if match is None or not any(re.fullmatch(server.replace("_", "[A-Za-z0-9-]+"), match[1]) for server in servers):
+            return None
+        tier = Tier.IRREVERSIBLE if sounds_risky(match[2]) else Tier.VISIBLE
+        return Operation(name, tier, Nature.EXEC)
 
 
 class PrivateReader:

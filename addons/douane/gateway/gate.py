@@ -110,7 +110,7 @@ class Gate:
             return http.Response.make(200, content, {"Content-Type": "application/json"})
         answer = await self._node.admit(call)
         if isinstance(answer, Refusal):
-            return refusals.response(answer, flow.id, call.classification, raw.host)
+            return refusals.response(answer, flow.id, call.classification, raw.host, raw.body)
         passage = answer.passage
         if passage.request is not raw:
             flow.request.data.headers.fields = passage.request.headers

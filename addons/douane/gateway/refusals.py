@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 import orjson
 from mitmproxy import http
 
+from douane.core.catalog.mcp import request_id
 from douane.core.refusal import ReasonCode, Refusal
 from douane.core.tool import Classification
 
@@ -33,8 +34,12 @@ def header_value(text: str) -> str:
     return _UNSAFE.sub("?", text)
 
 
-def body(refusal: Refusal, call_id: str, found: Classification | None) -> bytes:
-    """The JSON that carries a refusal in the shapes of all providers at once."""
+JSON_RPC_CODE = -32003
+"""Of a refused MCP call: one of those that JSON-RPC leaves to servers."""
+
+
+def body(refusal: Refusal, call_id: str, found: Classification | None, request_body: bytes = b"") -> bytes:
+    """The JSON that carries a refusal in the shapes of all providers at once; of an MCP call, as JSON-RPC."""
     decision: dict[str, Any] = {
         "outcome": refusal.outcome,
         "call_id": call_id,
@@ -44,6 +49,9 @@ def body(refusal: Refusal, call_id: str, found: Classification | None) -> bytes:
         **refusal.details,
     }
     code = refusal.code.value
+    if found and found.tool.startswith("mcp.") and (asked := request_id(request_body)) is not None:
+        error = {"code": JSON_RPC_CODE, "message": refusal.message, "data": decision}
+        return orjson.dumps({"jsonrpc": "2.0", "id": asked, "error": error})
     return orjson.dumps(
         {
             "type": "error",
@@ -56,7 +64,9 @@ def body(refusal: Refusal, call_id: str, found: Classification | None) -> bytes:
     )
 
 
-def response(refusal: Refusal, call_id: str, found: Classification | None, host: str = "") -> http.Response:
+def response(
+    refusal: Refusal, call_id: str, found: Classification | None, host: str = "", request_body: bytes = b""
+) -> http.Response:
     """The response for a refused call: 403 or 503, never with Retry-After."""
     if _XML_HOSTS.search(host):
         content = (
@@ -65,7 +75,7 @@ def response(refusal: Refusal, call_id: str, found: Classification | None, host:
         ).encode()
         media_type = "application/xml"
     else:
-        content = body(refusal, call_id, found)
+        content = body(refusal, call_id, found, request_body)
         media_type = "application/json"
     outcome = "hold" if refusal.outcome == "ESCALATE" else "refuse"
     parts = [outcome, f"reason={refusal.code.value}", f"call={call_id}"]

@@ -230,7 +230,7 @@ def _by_reader(
             operations, arguments = document.operations, document.arguments
             shown = f"{shard.provider} GraphQL: {', '.join(arguments['fields'])[:_MOST_SHOWN]}"
         case "mcp":
-            calls = read_calls(request, described=True)
+            calls = read_calls(request, described=True, judged=shard.changes)
             if calls is None:
                 return unmatched(request, shard.provider)
             tool, tier, nature, evidence = calls.tool, calls.tier, calls.nature, calls.evidence

@@ -102,7 +102,14 @@ class Shard:
     def worst_of(self, tool: str) -> Operation | None:
         """The riskiest operation of a tool, or None where there is no such tool."""
         found = [self.operation(index) for index in self.indices_of(tool)]
+        if not found and tool in self.changes:
+            return Operation(**{"nature": Nature.WRITE, **self.changes[tool], "tool": tool})
         return max(found, key=lambda operation: operation.tier.rank, default=None)
+
+    @property
+    def names_more(self) -> bool:
+        """Whether there are tools that only requests name, and operators judge."""
+        return any(kind.reader == "mcp" for kind in self.kinds)
 
     def tiers(self) -> Iterator[tuple[str, Tier, Nature]]:
         """Tier and nature of every operation by its tool, without making operations."""
@@ -111,6 +118,9 @@ class Shard:
             tool, operation = self.prefix + name, self.kinds[int(kind)]
             changed = self.changes.get(tool) or {}
             yield tool, changed.get("tier", operation.tier), changed.get("nature", operation.nature)
+        for tool in self.changes:
+            if not self.indices_of(tool):
+                yield tool, self.changes[tool]["tier"], self.changes[tool].get("nature", Nature.WRITE)
 
     def routes(self) -> Iterator[tuple[Operation, str, tuple[str, ...], Selector | None]]:
         """Every route: operation, method, segments (`{}`, `x{}y`, `{*}`), selector."""
@@ -119,7 +129,11 @@ class Shard:
 
     def changed(self, changes: Mapping[str, Mapping[str, Any]]) -> Shard:
         """The shard under an operator's judgements on some tools."""
-        mine = {tool: members for tool, members in changes.items() if self.indices_of(tool)}
+        mine = {
+            tool: members
+            for tool, members in changes.items()
+            if self.indices_of(tool) or (self.names_more and tool.startswith(self.prefix))
+        }
         return replace(self, changes=mine, _made={}) if mine else self
 
     def check(self) -> None:
