@@ -88,7 +88,10 @@ def test_an_mcp_call_is_named_and_raised_by_its_tool() -> None:
     for tool in ("delete_file", "sendEmail", "run_query", "PurgeCache"):
         assert classified("POST", MCP, json=call(tool)).tier is X
     both = classified("POST", MCP, json=[call("read_file"), call("delete_file")])
-    assert (both.tier, len(both.operations)) == (X, 2)
+    assert (both.tool, both.tier, len(both.operations)) == ("mcp.batch", X, 2)
+    same = classified("POST", MCP, json=[call("delete_file", path="/x"), call("delete_file", path="/y")])
+    assert same.tool == "mcp.mcp-example-com.delete_file"
+    assert "path" not in same.arguments
 
 
 def test_an_mcp_body_lowers_nothing_on_a_host_that_nobody_described() -> None:
@@ -102,6 +105,11 @@ def test_headers_that_name_another_call_are_refused() -> None:
     for header in ("Mcp-Method: ping", "Mcp-Name: read_file"):
         with pytest.raises(RequestAmbiguous, match="MCP header"):
             classified("POST", MCP, "", header, json=call("delete_file"))
+    encoded = "=?base64?bMO2c2NoZW4=?="  # of a name that no header can hold
+    classified("POST", MCP, "", f"Mcp-Name: {encoded}", json=call("löschen"))
+    for header, tool in ((encoded, "lesen"), (encoded, encoded), ("=?base64?!?=", "lesen")):
+        with pytest.raises(RequestAmbiguous, match="MCP header"):
+            classified("POST", MCP, "", f"Mcp-Name: {header}", json=call(tool))
     with pytest.raises(RequestAmbiguous, match="without its tool"):
         classified("POST", MCP, json={"jsonrpc": "2.0", "method": "tools/call", "params": {}})
 

@@ -134,7 +134,7 @@ def test_what_the_server_says_by_itself_arrives(desk: Desk) -> None:
 
 
 def test_on_a_host_that_nobody_named_a_loss_waits_too(desk: Desk) -> None:
-    running = desk.start("stranger", "legacy", ("delete_ledger", {"name": "strange"}), host=OTHER)
+    running = desk.start("stranger", "auto", ("delete_ledger", {"name": "strange"}), host=OTHER)
     review = desk.product.wait_review(agent="stranger")
     assert review["tool"] == "mcp.unnamed-corp-example.delete_ledger"
     assert desk.product.decide(review["review_id"], "approve").status == 200

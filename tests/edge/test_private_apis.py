@@ -64,6 +64,51 @@ def test_private_apis_and_hosts_are_mapped(tmp_path: Path) -> None:
         found("GET", "https://billing.corp.example/v1/../admin")
 
 
+MCP = """
+hosts: {mcp.corp.example: mcp, "*.tools.corp.example": mcp}
+tools:
+  mcp.mcp-corp-example.close_books: {tier: irreversible, reason: for good}
+  mcp.mcp-corp-example.run_report: {tier: visible, nature: read, reviewed: 2026-11-23, reason: only reads}
+  mcp.a-tools-corp-example.tidy: {tier: irreversible}
+"""
+
+
+def test_tools_of_an_mcp_server_are_judged_by_name(tmp_path: Path) -> None:
+    catalog = catalog_of(tmp_path, MCP)
+
+    def found(tool: str, host: str = "mcp.corp.example") -> tuple[str, Tier, Nature]:
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool}}
+        classification = catalog.classify(canonical("POST", f"https://{host}/mcp", json=body))
+        return classification.tool, classification.tier, classification.nature
+
+    assert found("close_books") == ("mcp.mcp-corp-example.close_books", Tier.IRREVERSIBLE, Nature.WRITE)
+    assert found("run_report") == ("mcp.mcp-corp-example.run_report", Tier.VISIBLE, Nature.READ)
+    assert found("run.report")[:2] == ("mcp.mcp-corp-example.run_report", Tier.IRREVERSIBLE), "only spelt alike"
+    assert found("close.books")[1] is Tier.IRREVERSIBLE
+    assert found("run_reports")[1] is Tier.IRREVERSIBLE
+    assert found("open_books")[1] is Tier.VISIBLE
+    assert found("tidy", "a.tools.corp.example")[1] is Tier.IRREVERSIBLE
+    assert found("tidy", "b.tools.corp.example")[1] is Tier.VISIBLE
+    judged = catalog.tool("mcp.mcp-corp-example.close_books")
+    assert judged is not None
+    assert judged.evidence == "operator: for good"
+    assert ("mcp.mcp-corp-example.close_books", Tier.IRREVERSIBLE, Nature.WRITE) in catalog.tiers()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("tools: {mcp.mcp-corp-example.x: {tier: irreversible}}", "under `hosts`"),
+        ("hosts: {a.example: mcp}\ntools: {mcp.b-example.x: {tier: irreversible}}", "under `hosts`"),
+        ("hosts: {a.example: mcp}\ntools: {mcp.a-example.run: {tier: visible}}", "is lowered from irreversible"),
+        ("hosts: {a.example: mcp}\ntools: {mcp.a-example.*: {tier: visible}}", "no tool"),
+    ],
+)
+def test_a_judgement_on_no_mcp_server_is_a_mistake(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(CatalogInvalid, match=told):
+        catalog_of(tmp_path, text)
+
+
 def test_every_mistake_is_told(tmp_path: Path) -> None:
     with pytest.raises(CatalogInvalid) as invalid:
         catalog_of(
