@@ -39,6 +39,11 @@ def judgements(reviewed: dict[str, Any]) -> dict[str, dict[str, Any]]:
     for name, judged in found.items():
         if not judged.keys() >= NEEDED:
             raise JudgementInvalid(f"reviewed.yaml: {name} lacks tier, nature, reviewed or reason")
+    for sentences in reviewed["sentences"].values():
+        for name, sentence in sentences.items():
+            if name not in found or "summary" in found[name]:
+                raise JudgementInvalid(f"reviewed.yaml: {name} is not judged, or has two sentences")
+            found[name] = found[name] | {"summary": sentence}
     return found
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from douane.edge.runtimes import environment
 from support.commands import call, passes, printed_agent, refused
 from support.product import Product, base_environment
 from support.tools import need
@@ -31,8 +32,8 @@ def test_add_prints_what_to_set_and_the_key_works_at_once(product: Product) -> N
     )  # fmt: skip
     assert json.loads(done.stdout)["login"] == "octocat", done.stderr
     exports = dict(shlex.split(line)[1].split("=", 1) for line in printed.splitlines() if line.startswith("export "))
-    assert exports["HTTPS_PROXY"] == exports["https_proxy"]
-    assert {exports["SSL_CERT_FILE"], exports["NODE_EXTRA_CA_CERTS"]} == {str(product.ca)}
+    assert exports == environment(exports["HTTPS_PROXY"], product.ca)
+    assert {exports["SSL_CERT_FILE"], exports["AWS_CA_BUNDLE"], exports["HTTPLIB2_CA_CERTS"]} == {str(product.ca)}
 
 
 def test_a_home_with_a_space_can_be_pasted(tmp_path: Path) -> None:

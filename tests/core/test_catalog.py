@@ -329,7 +329,34 @@ def test_the_sentence_for_the_reviewer_cannot_be_forged() -> None:
     assert "\u202e" not in found.summary
     assert len(found.summary) < 300
     found = classified("POST", f"{STRIPE}/v1/refunds", form="charge={amount.__class__}&payment_intent=%0AApproved")
-    assert found.summary == "Refund {amount.__class__}\\u{a}Approved (amount ?; all of it if none is named)"
+    assert found.summary == "Refund {amount.__class__}, \\u{a}Approved (amount ?; all of it if none is named)"
+
+
+def test_a_sentence_says_what_the_request_says() -> None:
+    """Numbered members together, names of which one is there, structures masked; and the path where it lacks one."""
+    terminate = "Action=TerminateInstances&Version=2016-11-15&InstanceId.1=i-1&InstanceId.2=i-2"
+    found = classified("POST", "https://ec2.eu-west-1.amazonaws.com/", form=terminate)
+    assert found.summary == "Terminate instances i-1, i-2 for good"
+    found = classified("POST", "https://ec2.eu-west-1.amazonaws.com/", form="Action=DeleteKeyPair&KeyPairId=key-7")
+    assert found.summary == "Delete key pair key-7"
+    found = classified("DELETE", f"{GITHUB}/repositories/42")
+    assert found.summary == "Delete repository ?/? (DELETE api.github.com/repositories/42)"
+    found = classified("DELETE", "https://graph.microsoft.com/v1.0/me")
+    assert found.summary == "Delete user ? (DELETE graph.microsoft.com/v1.0/me)"
+    for host in ("acme.backups.s3.eu-west-1.amazonaws.com", "acme.backups.s3-accelerate.amazonaws.com"):
+        found = classified("DELETE", f"https://{host}/2026/orders.gz")
+        assert found.summary == "Delete 2026/orders.gz from bucket acme.backups"
+    body = {"imageIds": [{"imageTag": "v1", "token": "plain"}], "repositoryName": "site"}
+    target = "X-Amz-Target: AmazonEC2ContainerRegistry_V20150921.BatchDeleteImage"
+    found = classified("POST", "https://api.ecr.eu-west-1.amazonaws.com/", b"", target, json=body)
+    assert found.summary == 'Delete images of repository site: {"imageTag":"v1","token":"••••"}'
+    secret = {"SecretId": "prod/db", "ClientRequestToken": "plain"}
+    target = "X-Amz-Target: secretsmanager.DeleteSecret"
+    found = classified("POST", "https://secretsmanager.eu-west-1.amazonaws.com/", b"", target, json=secret)
+    assert found.summary == "Delete secret prod/db"
+    document = {"query": 'mutation { volumeDelete(volumeId: "v") }'}
+    found = classified("POST", "https://backboard.railway.app/graphql/v2", json=document)
+    assert found.summary == "Delete a volume and all that is stored on it (railway GraphQL: volumeDelete)"
 
 
 # every tool

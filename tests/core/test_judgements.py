@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import importlib.util
+import inspect
+import json
+import string
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
+import botocore.session
+import googleapiclient.discovery_cache
 import pytest
 import yaml
+from slack_sdk import WebClient
 
 from douane.core.tool import Nature, Tier
 from douane.edge.home import shipped_policy_dir
 from support.requests import classified, shipped_catalog
 
 R, V, X = Tier.REVERSIBLE, Tier.VISIBLE, Tier.IRREVERSIBLE
+DOCUMENTS = Path(googleapiclient.discovery_cache.__file__).parent / "documents"
 JSON: dict[str, Any] = {"json": {}}
 
 PACKS = [
@@ -70,6 +79,136 @@ def test_a_judgement_has_a_reason_and_names_one_tool() -> None:
     for name, entry in judged().items():
         assert len(entry["reason"]) > 3, name
         assert not set(name) & set("*?["), name
+
+
+SENTENCES_OF_THE_REQUEST = {"mcp.call", "google.batch", "msgraph.batch", "git.push"} | {
+    f"git.{what}.{verb}" for what in ("branch", "tag", "ref") for verb in ("create", "update", "delete")
+}
+"""What reads these makes their sentence: the MCP call, the calls of a batch, the refs of a push."""
+
+BODIES: dict[str, set[str]] = {
+    # Of vendors whose clients are not installed: members of bodies, by their documentation.
+    "stripe.charges.refund": {"amount"},
+    "github.repos.create-dispatch-event": {"event_type"},
+    "github.actions.create-self-hosted-runner-group-for-org": {"name"},
+    "github.enterprise-team-organizations.bulk-add": {"organization_slugs"},
+    "github.interactions.set-pull-request-bypass-list-for-repo": {"users"},
+    "github.copilot.add-copilot-seats-for-teams": {"selected_teams"},
+    "github.copilot.add-copilot-seats-for-users": {"selected_usernames"},
+    "github.repos.transfer": {"new_owner"},
+    "github.repos.merge": {"base", "head"},
+    "github.repos.create-release": {"tag_name"},
+    "github.actions.create-workflow-dispatch": {"ref"},
+    "github.repos.upload-release-asset": {"name"},
+    "openai.beta.chatkit.sessions.create": {"user"},
+    "msgraph.groups.members.$ref.delete": {"@id"},
+    "msgraph.drives.items.createLink": {"type", "scope"},
+    "msgraph.drives.items.invite": {"roles"},
+    "msgraph.groups.create": {"displayName"},
+    "msgraph.oauth2PermissionGrants.create": {"clientId", "scope"},
+    "msgraph.users.appRoleAssignments.create": {"appRoleId", "principalId"},
+    "msgraph.users.create": {"userPrincipalName"},
+    "msgraph.users.mailFolders.messageRules.create": {"displayName"},
+    "cloudflare.d1.database.query": {"sql"},
+    "cloudflare.d1.database.raw": {"sql"},
+    "cloudflare.dns.records.create": {"name", "type", "content"},
+    "cloudflare.workers.routes.create": {"pattern", "script"},
+    "cloudflare.workers.routes.update": {"pattern"},
+    "cloudflare.accounts.tokens.create": {"name"},
+    "cloudflare.user.tokens.create": {"name"},
+    "cloudflare.r2.temporary_credentials.create": {"bucket"},
+}
+
+
+def of_aws(tool: str) -> set[str]:
+    """Members of an operation's input as they stand on the wire."""
+    _, service, name = tool.split(".")
+    model = botocore.session.Session().get_service_model(service)
+    given = model.operation_model(name).input_shape
+    found = set()
+    for member, shape in given.members.items() if given is not None else ():
+        wire = shape.serialization.get("name", member)
+        found.add(
+            shape.serialization.get("queryName") or wire[0].upper() + wire[1:] if model.protocol == "ec2" else wire
+        )
+    return found
+
+
+def of_google(tool: str) -> set[str]:
+    """Parameters and the body's members of a method, in every version of its API."""
+    _, api, *path, verb = tool.split(".")
+    found: set[str] = set()
+    for file in DOCUMENTS.glob(f"{api}.v*.json"):
+        document = json.loads(file.read_text())
+        here = document
+        for part in path:
+            here = here.get("resources", {}).get(part, {})
+        method = here.get("methods", {}).get(verb, {})
+        found |= method.get("parameters", {}).keys()
+        if "request" in method:
+            found |= document["schemas"][method["request"]["$ref"]].get("properties", {}).keys()
+    return found
+
+
+def of_slack(tool: str) -> set[str]:
+    wanted = tool.removeprefix("slack.").replace(".", "").lower()
+    names = [name for name in dir(WebClient) if name.replace("_", "").lower() == wanted]
+    return {name for known in names for name in inspect.signature(getattr(WebClient, known)).parameters}
+
+
+def of_stripe(tool: str) -> set[str]:
+    """Members of the class of its parameters: `issuing.cards.create` is `issuing`'s `CardCreateParams`."""
+    parts = tool.removeprefix("stripe.").split(".")
+    space = f"{parts.pop(0)}." if importlib.util.find_spec(f"stripe.params.{parts[0]}") else ""
+    words = "_".join(part.removesuffix("s") for part in parts)
+    name = f"stripe.params.{space}_{words}_params"
+    if importlib.util.find_spec(name) is None:
+        return set()
+    params = getattr(importlib.import_module(name), f"{words.title().replace('_', '')}Params")
+    return set(params.__annotations__)
+
+
+READ = {"aws": of_aws, "google": of_google, "slack": of_slack, "stripe": of_stripe}
+READERS = {"graphql": {"fields"}, "kubernetes": {"namespace", "name"}}
+
+
+def arguments_of(tool: str) -> set[str]:
+    """What a request to a tool can say: in its path, and in the vendor's own description of it."""
+    provider = tool.partition(".")[0]
+    shards = [shard for shard in shipped_catalog().shards() if tool.startswith(shard.prefix)]
+    found = {
+        parameter.name
+        for shard in shards
+        for index in shard.indices_of(tool)
+        for parameter in shard.operation(index).parameters
+    }
+    found |= BODIES.get(tool, set()) | (READERS["kubernetes"] if provider == "k8s" else set())
+    if tool.split(".")[1] == "graphql":
+        found |= READERS["graphql"]
+    return found | (READ[provider](tool) if provider in READ else set())
+
+
+IRREVERSIBLE = sorted(name for name, entry in judged().items() if entry["tier"] == "irreversible")
+
+
+def test_every_irreversible_tool_that_people_judged_has_a_sentence_of_its_own_arguments() -> None:
+    without, strange = [], []
+    for tool in IRREVERSIBLE:
+        operation = shipped_catalog().tool(tool)
+        assert operation is not None, tool
+        if not operation.summary:
+            without.append(tool)
+            continue
+        fields = [name for _, name, *_ in string.Formatter().parse(operation.summary) if name is not None]
+        names = {name for field in fields for name in field.split("|")}
+        if names and (missing := names - arguments_of(tool)):
+            strange.append((tool, sorted(missing)))
+        assert operation.summary[0].isupper(), tool
+        assert not operation.summary.endswith("."), tool
+        assert len(operation.summary) <= 110, tool
+    assert sorted(without) == sorted(SENTENCES_OF_THE_REQUEST)
+    assert strange == [], strange
+    assert len(IRREVERSIBLE) > 480
 
 
 def test_no_write_or_permissions_action_of_iam_is_reversible_unless_named() -> None:

@@ -310,3 +310,43 @@ def test_targets_for_people(target: bytes, shown: str) -> None:
 def test_what_could_forge_a_card_is_escaped(text: str, shown: str) -> None:
     assert printable(text) == shown
     assert printable(text).encode()
+
+
+RANDOM_ID = "1BxiMVs0XRA5nFMdKvBdBZjgmUUqptlbs"
+
+
+@pytest.mark.parametrize(
+    ("provider", "name", "value", "shown"),
+    [
+        ("aws", "Key", "2026/customers.sql.gz", "2026/customers.sql.gz"),
+        ("aws", "Key", "dumps/sk-abcdefghijklmnop", f"dumps/{MASK}"),
+        ("aws", "Key", f"uploads/{RANDOM_ID}", f"uploads/{MASK}"),
+        ("google", "fileId", RANDOM_ID, RANDOM_ID),
+        ("google", "fileId", "AIzaCANARYurl0123456789abcdefghijklmnopq", MASK),
+        ("launchdarkly", "featureFlagKey", "new-checkout", "new-checkout"),
+        ("jira", "issueIdOrKey", "PAY-7", "PAY-7"),
+        ("stripe", "session", "cs_1abc", "cs_1abc"),
+        ("stripe", "authorization", "iauth_1abc", "iauth_1abc"),
+        ("okta", "tokenId", "00Tabc", "00Tabc"),
+        ("cloudflare", "webhook_id", "b115d5ec", "b115d5ec"),
+        ("discord", "key", "abcdefghijkl", MASK),
+        ("azure", "key", "plain-looking", MASK),
+        ("linode", "token", "plain-looking", MASK),
+        ("mist", "secret", "plain-looking", MASK),
+        ("nexmo", "api_key", "abcd1234", MASK),
+        ("hubspot", "accessKey", "abcd1234", MASK),
+        (None, "Key", "abcd1234", MASK),
+    ],
+)
+def test_a_path_names_its_resource_unless_it_is_a_secret(
+    provider: str | None, name: str, value: str, shown: str
+) -> None:
+    assert mask_arguments({name: value, "x": 1}, provider, (name,)) == {name: shown, "x": 1}
+    masked = mask_arguments({name: value, "x": 1}, provider)[name]
+    assert masked == MASK or not is_secret_name(name), "of the query or the body it is masked as ever"
+
+
+def test_the_names_of_the_path_keep_their_room() -> None:
+    shown = mask_arguments({"a": ["x" * 2000] * 50, "Key": "x.gz"}, "aws", ("Key",))
+    assert shown["Key"] == "x.gz"
+    assert len(orjson.dumps(mask_arguments({"a": ["x" * 2000] * 50, "Key": "ab " * 9000}, "aws", ("Key",)))) <= 16_384

@@ -22,6 +22,7 @@ from typing import Any
 
 import psutil
 
+from douane.edge.runtimes import environment
 from support.providers import Providers
 from support.stand_in import PATIENCE_S, StandIn
 
@@ -40,13 +41,8 @@ class Agent:
     ca: Path
 
     def environment(self) -> dict[str, str]:
-        """What `douane agent add` prints, for every runtime the tests use."""
-        proxies = dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"), self.proxy)
-        bundles = dict.fromkeys(
-            ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO"),
-            str(self.ca),
-        )
-        return {**proxies, **bundles, "NODE_USE_ENV_PROXY": "1", "NO_PROXY": "localhost,127.0.0.1,::1"}
+        """What `douane agent add` prints; a test of that command says that it does."""
+        return environment(self.proxy, self.ca)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from support.certificates import Authority
+from support.clouds import Clouds
 from support.models import Anthropic, Bill, OpenAI
 from support.services import GitHub, GitServer, Stripe, gemini
 from support.stand_in import StandIn
@@ -25,12 +26,13 @@ class Providers:
     github: GitHub
     stripe: Stripe
     git: GitServer
+    clouds: Clouds
 
     @classmethod
     def start(cls, folder: Path) -> Providers:
         """Start them; `stop` them again."""
         authority = Authority.create(folder / "ca")
-        bill, github, stripe = Bill(), GitHub(), Stripe()
+        bill, github, stripe, clouds = Bill(), GitHub(), Stripe(), Clouds()
         git = GitServer(folder / "git")
         git.create("acme/website")
         stand_in = StandIn(
@@ -43,15 +45,17 @@ class Providers:
                 "api.stripe.com": stripe,
                 "github.com": git,
                 "generativelanguage.googleapis.com": gemini,
+                **clouds.hosts(),
             },
             extra_hosts=(UNMAPPED, INFERENCE, OTHER),
         )
-        return cls(authority, stand_in, bill, github, stripe, git)
+        return cls(authority, stand_in, bill, github, stripe, git, clouds)
 
     def forget(self) -> None:
         """As if nothing had happened yet."""
         self.stand_in.forget()
         self.bill.clear()
+        self.clouds.fill()
         self.github.repositories |= {"acme/legacy-billing", "acme/website", "acme/docs"}
 
     def stop(self) -> None:

@@ -218,7 +218,7 @@ class Admission:
             nature=found.nature.value,
             host=inspection.request.host,
             method=inspection.request.method,
-            arguments=mask_arguments(found.arguments, found.provider),
+            arguments=mask_arguments(found.arguments, found.provider, found.in_path),
             effect=decision.effect.value,
             rule=decision.rule,
             reason_codes=decision.reason_codes,
@@ -372,7 +372,7 @@ class Admission:
                     request_digest=call.request_digest,
                     review_id=refusal.details.get("review_id"),
                     ruleset_digest=(rules or self._rules()).digest,
-                    arguments=mask_arguments(found.arguments, found.provider) if found else None,
+                    arguments=mask_arguments(found.arguments, found.provider, found.in_path) if found else None,
                 )
             )
         except StoreError:

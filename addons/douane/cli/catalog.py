@@ -147,7 +147,7 @@ def match(
             "tool": found.tool,
             "tier": found.tier.value,
             "nature": found.nature.value,
-            "arguments": mask_arguments(found.arguments),
+            "arguments": mask_arguments(found.arguments, found.provider, found.in_path),
             "evidence": found.evidence,
             "summary": found.summary,
             "operations": list(found.operations),

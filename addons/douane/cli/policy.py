@@ -260,7 +260,7 @@ def _explained(
         "evidence": found.evidence,
         "operations": list(found.operations),
         "summary": found.summary,
-        "arguments": mask_arguments(found.arguments, found.provider),
+        "arguments": mask_arguments(found.arguments, found.provider, found.in_path),
         "agent": who.name,
         "labels": dict(who.labels),
         "worst_case_usd": usd_from_nano(cost_nano),

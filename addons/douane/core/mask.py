@@ -6,9 +6,10 @@ card numbers), or by both (a text behind a name like `secret` inside another tex
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import pairwise
 from typing import Any
 from urllib.parse import unquote
@@ -96,6 +97,41 @@ def _is_money_number(parts: list[str]) -> bool:
     return "".join(_WORDS.findall(parts[-2])).lower() in _NUMBER_PARENTS
 
 
+_IDS = frozenset({"id", "ids", "name", "uuid", "guid", "sid", "arn", "identifier"})
+_PATH_SECRETS_TEXT = """
+token secret password passwd passphrase passcode pwd signature sig nonce salt jwt otp totp pin cvc cvv pan iban ssn
+assertion bearer sas pat
+"""
+_PATH_SECRETS = frozenset(_PATH_SECRETS_TEXT.split())
+"""Words that make a path's parameter a secret: there `session`, `webhook`, `credential` and `key` name resources."""
+_PATH_KEYS = frozenset({"apikey", "secretkey", "privatekey", "accesskey", "signingkey", "accountnumber", "cardnumber"})
+_KEYS_NAME_OBJECTS = frozenset({"aws"})
+"""Where a path's bare `Key` is an object's name. Elsewhere it has been a webhook's secret, or an API key itself."""
+
+
+def is_secret_in_path(name: str, provider: str | None) -> bool:
+    """Whether a path's parameter, which names a resource, holds a secret for all that: a token, not a token's id."""
+    words = [word.lower() for word in _WORDS.findall(name[:_MOST_NAME])]
+    joined = "".join(words)
+    if not words or words[-1] in _IDS or joined in _PLAIN_NAMES:
+        return False
+    if joined == "key":
+        return provider not in _KEYS_NAME_OBJECTS
+    return any(word in _PATH_SECRETS for word in words) or joined.endswith(tuple(_PATH_KEYS))
+
+
+def is_secret_argument(name: str, provider: str | None) -> bool:
+    """Whether a member of query or body holds a secret; at AWS `SecretId` and `AccessKeyId` name one."""
+    if not is_secret_name(name):
+        return False
+    words = _WORDS.findall(name[:_MOST_NAME]) if provider in _NAMES_SECRETS_BY_ID else []
+    return not words or words[-1].lower() not in _IDS
+
+
+_NAMES_SECRETS_BY_ID = frozenset({"aws"})
+"""Elsewhere a `secret_id` or `session_id` may be the half of a credential that opens the door."""
+
+
 # By look. Each expression is linear: no part of it can match in two ways what another part matches.
 
 _VENDOR = re.compile(
@@ -142,9 +178,21 @@ _CARD = re.compile(r"(?<![\dA-Za-z])\d(?:[ -]?\d){12,18}(?![\dA-Za-z])")
 
 def mask_text(text: str) -> str:
     """A text without what looks like a credential."""
+    return _mask(text, _LOOKS)
+
+
+def mask_resource(name: str, value: str, provider: str | None) -> str:
+    """The value of a path's parameter: shown where it says which resource a call is about, secrets masked."""
+    if is_secret_in_path(name, provider):
+        return MASK if value else value
+    words = _WORDS.findall(name[:_MOST_NAME])
+    return _mask(value, _ID_LOOKS if words and words[-1].lower() in _IDS else _LOOKS)
+
+
+def _mask(text: str, looks: _Looks) -> str:
     if len(text) < 13 and "=" not in text and ":" not in text:
         return text  # too short for any credential that is known by its look
-    for pattern, replacement in _LOOKS:
+    for pattern, replacement in looks:
         text = pattern.sub(replacement, text)
     return text
 
@@ -184,7 +232,9 @@ def _scheme(found: re.Match[str]) -> str:
 
 type _Replacement = str | Callable[[re.Match[str]], str]
 
-_LOOKS: tuple[tuple[re.Pattern[str], _Replacement], ...] = (
+type _Looks = tuple[tuple[re.Pattern[str], _Replacement], ...]
+
+_LOOKS: _Looks = (
     (_PRIVATE_KEY, MASK),
     (_USERINFO, MASK),
     (_WEBHOOK, MASK),
@@ -195,31 +245,46 @@ _LOOKS: tuple[tuple[re.Pattern[str], _Replacement], ...] = (
     (_LONG_WORD, _long_word),
     (_CARD, _card),
 )
+_ID_LOOKS: _Looks = tuple(look for look in _LOOKS if look[0] is not _LONG_WORD)
+"""An id may be random: a file of Drive is known by nothing else."""
 
 
 # Structures
 
 
-def mask_arguments(arguments: Mapping[str, Any], provider: str | None = None) -> dict[str, Any]:  # noqa: ARG001
-    """Arguments fit to be stored and shown: secrets masked, long values cut with their length said, 16 KB at most."""
-    masked = _Masking().value("", arguments, 0)
+def mask_arguments(
+    arguments: Mapping[str, Any], provider: str | None = None, in_path: Collection[str] = ()
+) -> dict[str, Any]:
+    """Arguments fit to be stored and shown: secrets masked, long values cut with their length said, 16 KB at most.
+
+    Those in the path name the resource of the call, and are masked only for what they are.
+    """
+    masking = _Masking(provider)
+    shown: dict[str, Any] = {}
+    for name in in_path:  # first, so that no long body takes their room
+        value = arguments.get(name)
+        if isinstance(value, str):
+            shown[name] = masking.text(value, MOST_TEXT, functools.partial(mask_resource, name, provider=provider))
+    rest = {name: value for name, value in arguments.items() if name not in shown}
+    masked = masking.value("", rest, 0)
     assert isinstance(masked, dict)
-    return masked
+    return shown | masked
 
 
 class _Masking:
     """One pass over one call's arguments, within what is left of its room."""
 
-    __slots__ = ("left", "unread")
+    __slots__ = ("left", "provider", "unread")
 
-    def __init__(self) -> None:
+    def __init__(self, provider: str | None) -> None:
+        self.provider = provider
         self.left = MOST_TOTAL
         self.unread = MOST_READ
 
     def value(self, name: str, value: Any, depth: int) -> Any:
         self.left -= 4
         if isinstance(value, str):
-            return MASK if value and is_secret_name(name) else self.text(value, MOST_TEXT)
+            return MASK if value and is_secret_argument(name, self.provider) else self.text(value, MOST_TEXT)
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, int | float):
@@ -257,18 +322,18 @@ class _Masking:
 
     def _number(self, name: str, value: float) -> Any:
         self.left -= 8
-        if is_secret_name(name):
+        if is_secret_argument(name, self.provider):
             return MASK
         if isinstance(value, int) and -(2**53) < value < 2**53:
             return value
         return f"{value:.12g}" if isinstance(value, float) else "a number out of range"
 
-    def text(self, value: str, most: int) -> str:
+    def text(self, value: str, most: int, mask: Callable[[str], str] = mask_text) -> str:
         """A text, masked before it is cut, so that no cut takes a secret's tell-tale beginning away."""
         room = max(0, min(most, self.left))
         read = value[: max(0, min(2 * most, self.unread))]
         self.unread -= len(read)
-        shown = mask_text(read)
+        shown = mask(read)
         if not shown.isascii():
             shown = shown.encode("utf-8", "backslashreplace").decode()  # lone surrogates have no UTF-8
         whole = len(read) == len(value)

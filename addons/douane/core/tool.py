@@ -62,6 +62,8 @@ class Classification:
     """True when the provider charges for the call by usage, or when it looks like inference on an unknown host."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Path, query and body members under the vendor's names, typed, unmasked: for conditions, never stored so."""
+    in_path: tuple[str, ...] = ()
+    """Those of the arguments that stand in the path: they name the resource."""
     summary: str = ""
     """A plain sentence for the reviewer: `Delete repository acme/legacy-billing`."""
     evidence: str = ""

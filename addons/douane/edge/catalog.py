@@ -27,7 +27,7 @@ SHIPPED_JUDGEMENTS = "reviewed.yaml"
 
 SECTIONS = frozenset({"tools", "hosts", "apis"})
 KEYS = ("tier", "nature", "reviewed", "reason", "summary")
-_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_FIELD = re.compile(r"[A-Za-z_@][A-Za-z0-9_-]*(?:\|[A-Za-z_@][A-Za-z0-9_-]*)*")
 
 
 class CatalogInvalid(Exception):

@@ -17,6 +17,7 @@ def environment(proxy: str, ca_cert: Path) -> dict[str, str]:
         "NODE_EXTRA_CA_CERTS",
         "GIT_SSL_CAINFO",
         "AWS_CA_BUNDLE",
+        "HTTPLIB2_CA_CERTS",
         "DENO_CERT",
         "PIP_CERT",
         "CARGO_HTTP_CAINFO",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+
+import orjson
 
 from douane.core.catalog.arguments import read_arguments, values_at, values_of
 from douane.core.catalog.batch import parts_of
@@ -18,12 +21,16 @@ from douane.core.catalog.shard import Shard
 from douane.core.catalog.signature import signed_service
 from douane.core.catalog.sites import Sites
 from douane.core.catalog.unmapped import shown_target, unmapped, unmatched
-from douane.core.mask import is_secret_name, mask_text, printable
+from douane.core.mask import mask_arguments, mask_resource, printable
 from douane.core.refusal import RequestAmbiguous
 from douane.core.request import SAFE_METHODS, CanonicalRequest, canonicalise
 from douane.core.tool import Classification, Nature, Tier
 
 _MOST_SHOWN = 200
+_MOST_VALUES = 20
+_BUCKETS = "aws/s3-bucket"
+_BUCKET = re.compile(r"(.+)\.s3[a-z0-9-]*\.")
+"""A bucket that is called by a host of its own."""
 
 
 class Catalog:
@@ -151,6 +158,8 @@ def _matched(request: CanonicalRequest, places: Sequence[Place]) -> Classificati
         operation, parameters = resource
     elif operation.reader is not None:
         return _by_reader(request, shard, operation, parameters)
+    if shard.name == _BUCKETS and (bucket := _BUCKET.match(request.host)) is not None:
+        parameters = {"Bucket": bucket[1], **parameters}
     arguments = read_arguments(request, operation, shard.reads, parameters)
     tier, evidence = _by_body([place.match.operation for place in places], operation, arguments)
     if len(places) == 1 and operation.lowers and request.other_method is None:
@@ -163,7 +172,10 @@ def _matched(request: CanonicalRequest, places: Sequence[Place]) -> Classificati
         mapped=True,
         billable=billable,
         arguments=arguments,
-        summary=_sentence(operation, arguments, request) if tier is not Tier.REVERSIBLE else "",
+        in_path=tuple(parameters),
+        summary=_sentence(operation, arguments, parameters, request, shard.provider)
+        if tier is not Tier.REVERSIBLE
+        else "",
         evidence=evidence,
         operations=operations,
     )
@@ -229,6 +241,8 @@ def _by_reader(
             tool, tier, nature, evidence = document.tool, document.tier, document.nature, document.evidence
             operations, arguments = document.operations, document.arguments
             shown = f"{shard.provider} GraphQL: {', '.join(arguments['fields'])[:_MOST_SHOWN]}"
+            if (known := shard.worst_of(tool)) is not None and known.summary:
+                shown = f"{known.summary.format_map(_Shown(arguments, {}, shard.provider))} ({shown})"
         case "mcp":
             calls = read_calls(request, described=True, judged=shard.changes)
             if calls is None:
@@ -277,18 +291,58 @@ def _worst_change(push: Push, shard: Shard, operation: Operation) -> Operation:
 
 
 class _Shown(dict[str, str]):
+    """A call's arguments for a sentence, without what is secret.
+
+    `{InstanceId}` is all of `InstanceId.1`, `InstanceId.2`, …; `{KeyName|KeyPairId}` what is there of both.
+    """
+
+    def __init__(self, arguments: Mapping[str, Any], parameters: Mapping[str, str], provider: str) -> None:
+        super().__init__({name: _cut(mask_resource(name, text, provider)) for name, text in parameters.items()})
+        self._arguments = arguments
+        self._provider = provider
+        self.lacks = False
+        """Whether a field of the sentence was nowhere in the request."""
+        self.says = False
+        """Whether some other was."""
+
     def __missing__(self, key: str) -> str:
+        shown = [text for name in key.split("|") if (text := super().get(name) or self._of_query_or_body(name))]
+        if shown:
+            self.says = True
+            return _cut(", ".join(shown))
+        self.lacks = True
         return "?"
 
+    def _of_query_or_body(self, key: str) -> str:
+        found = [self._arguments[key]] if key in self._arguments else []
+        found += [value for name, value in self._arguments.items() if name.startswith((f"{key}.", f"{key}["))]
+        values = [item for value in found for item in (value if isinstance(value, list) else [value])]
+        masked = [mask_arguments({key: value}, self._provider)[key] for value in values[:_MOST_VALUES]]
+        shown = [value if isinstance(value, str) else orjson.dumps(value).decode() for value in masked]
+        return _cut(", ".join(shown))
 
-def _sentence(operation: Operation, arguments: Mapping[str, Any], request: CanonicalRequest) -> str:
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
+
+
+def _sentence(
+    operation: Operation,
+    arguments: Mapping[str, Any],
+    parameters: Mapping[str, str],
+    request: CanonicalRequest,
+    provider: str,
+) -> str:
     """A plain sentence for the reviewer, with nothing in it that is secret or could forge another."""
     if operation.inference:
         return f"Ask the model {printable(str(arguments.get('model', '?'))[:_MOST_SHOWN])}"
     if operation.summary:
-        shown = _Shown(
-            {name: mask_text(str(value)[:_MOST_SHOWN]) for name, value in arguments.items() if not is_secret_name(name)}
-        )
-        return printable(operation.summary.format_map(shown))
+        shown = _Shown(arguments, parameters, provider)
+        sentence = printable(operation.summary.format_map(shown))
+        return f"{sentence} ({_line(request)})" if shown.lacks and (parameters or not shown.says) else sentence
+    return f"{operation.tool}: {_line(request)}"
+
+
+def _line(request: CanonicalRequest) -> str:
     path = shown_target(request).partition("?")[0]
-    return f"{operation.tool}: {request.method} {request.host}{path[:_MOST_SHOWN]}"
+    return f"{request.method} {request.host}{path[:_MOST_SHOWN]}"

@@ -26,6 +26,7 @@ def of_batch(parts: Sequence[Classification], provider: str) -> Classification:
         mapped=True,
         billable=any(part.billable for part in parts),
         arguments=dict(parts[0].arguments) if len(parts) == 1 else {"calls": [part.tool for part in parts]},
+        in_path=parts[0].in_path if len(parts) == 1 else (),
         summary=printable(f"{len(parts)} calls in one request: {listed}"),
         evidence=first.evidence,
         operations=names if len(names) > 1 else (),
