@@ -23,7 +23,7 @@ def read(files: Files) -> Api:
         methods = sorted(set(_METHOD.findall(text)))
         if match is None or not methods:
             continue
-        path = unquote(re.sub(r"\{\?[^}]*\}", "", match[1]))
+        path = unquote(re.split(r"\{?\?", match[1])[0])  # also before `?endDateTime={…}`, a query that must be there
         is_collection = "def by_" in text
         for template in _aliases(path):
             for method in methods:
