@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from douane.core.refusal import RequestAmbiguous
-from douane.core.tool import Tier
+from douane.core.tool import Classification, Tier
 from support.requests import classified
 
 GRAPH = "https://graph.microsoft.com/v1.0/$batch"
@@ -79,6 +79,58 @@ def test_no_company_lowers_a_call_in_a_batch(methods: list[str]) -> None:
 
 def call(tool: str, **arguments: Any) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}
+
+
+SALESFORCE = "https://acme.my.salesforce.com/services/data/v61.0/composite"
+ACCOUNT = "/services/data/v61.0/sobjects/Account/1"
+
+
+def of_salesforce(*calls: dict[str, Any], url: str = SALESFORCE) -> Classification:
+    body = {"allOrNone": True, "compositeRequest": [{"referenceId": f"r{n}", **call} for n, call in enumerate(calls)]}
+    return classified("POST", url, json=body)
+
+
+def test_a_salesforce_composite_is_the_worst_of_its_calls() -> None:
+    get, delete = {"method": "GET", "url": ACCOUNT}, {"method": "DELETE", "url": ACCOUNT}
+    create = {"method": "POST", "url": ACCOUNT.rpartition("/")[0], "body": {"Name": "x"}}
+    found = of_salesforce(get, create, delete)
+    assert (found.tool, found.tier) == ("salesforce.composite", X)
+    assert found.operations == ("salesforce.read", "salesforce.sobjects.create", "salesforce.sobjects.delete")
+    assert "salesforce.sobjects.delete" in found.summary
+    assert (of_salesforce(delete).tool, of_salesforce(delete).tier) == ("salesforce.sobjects.delete", X)
+    assert (of_salesforce(get).tool, of_salesforce(get).tier) == ("salesforce.read", R)
+    batch = {"batchRequests": [{"method": "DELETE", "url": "v61.0/sobjects/Account/1"}]}
+    assert classified("POST", f"{SALESFORCE}/batch", json=batch).tool == "salesforce.sobjects.delete"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        {"method": "GET", "url": "/services/data/v61.0/@{r0.path}"},
+        {"method": "GET", "url": "/services/data/v61.0/%40%7Br0.path%7D"},
+        {"method": "GET", "url": ACCOUNT, "httpHeaders": {"X-HTTP-Method-Override": "DELETE"}},
+        {"method": "GET", "url": f"{ACCOUNT}?_HttpMethod=DELETE"},
+        {"method": "get", "url": ACCOUNT},
+        {"method": "GET", "url": SALESFORCE},
+        {"method": "GET", "url": "/services/data/v61.0/tooling/executeAnonymous?anonymousBody=x"},
+        {"method": "GET", "url": "/services/apexrest/x"},
+        {"method": "GET"},
+    ],
+)
+def test_what_a_composite_may_hide_stays_irreversible(call: dict[str, Any]) -> None:
+    assert classify_or_refuse(call) in (X, None)
+
+
+def classify_or_refuse(call: dict[str, Any]) -> Tier | None:
+    try:
+        return of_salesforce({"method": "GET", "url": ACCOUNT}, call).tier
+    except RequestAmbiguous:
+        return None
+
+
+def test_a_composite_by_another_method_stays_one() -> None:
+    found = classified("POST", f"{SALESFORCE}?_HttpMethod=DELETE", json={"compositeRequest": []})
+    assert (found.tool, found.tier) == ("salesforce.composite", X)
 
 
 def test_an_mcp_call_is_named_and_raised_by_its_tool() -> None:

@@ -82,7 +82,8 @@ def test_a_judgement_has_a_reason_and_names_one_tool() -> None:
 
 
 SENTENCES_OF_THE_REQUEST = {"mcp.call", "google.batch", "msgraph.batch", "git.push"} | {
-    f"git.{what}.{verb}" for what in ("branch", "tag", "ref") for verb in ("create", "update", "delete")
+    *("git.branch.delete", "git.branch.force_or_unproven", "git.tag.update", "git.tag.delete"),
+    *("git.ref.create", "git.ref.update", "git.ref.delete"),
 }
 """What reads these makes their sentence: the MCP call, the calls of a batch, the refs of a push."""
 

@@ -1,15 +1,21 @@
-"""Requests inside one request: Google's `/batch` and Microsoft Graph's `$batch`, taken apart."""
+"""Requests inside one request, taken apart: Google's `/batch`, Microsoft Graph's `$batch`, Salesforce's composite."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
+from urllib.parse import unquote
+
+import orjson
 
 from douane.core.refusal import RequestAmbiguous
 from douane.core.request import METHODS, CanonicalRequest, RawRequest
 
 MOST_PARTS = 1_000
-"""Google takes 1,000, Graph 20."""
+"""Google takes 1,000, Graph 20, Salesforce 25."""
+BATCHES = {"salesforce": "salesforce.composite"}
+"""What a batch of different tools is called where it is not `PROVIDER.batch`."""
 
 _BOUNDARY = re.compile(
     r"""multipart/mixed\s*;(?:.*;)?\s*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))\s*(?:;.*)?""", re.I
@@ -24,7 +30,45 @@ def parts_of(request: CanonicalRequest, provider: str) -> tuple[RawRequest, ...]
         return _google(request)
     if provider == "msgraph" and len(segments) == 2 and segments[1].lower() == "$batch" and request.method != "GET":
         return _graph(request)
+    if provider == "salesforce" and segments[:2] == ("services", "data") and request.method == "POST":
+        return None if request.other_method else _salesforce(request)
     return None
+
+
+def _salesforce(request: CanonicalRequest) -> tuple[RawRequest, ...] | None:
+    """The calls of a composite; None for what cannot be told apart beforehand, which stays irreversible as a whole."""
+    match request.segments[3:]:
+        case ("composite",):
+            members: tuple[str, ...] = ("compositeRequest", "method", "url", "referenceId", "body")
+        case ("composite", "batch"):
+            members = ("batchRequests", "method", "url", "richInput")
+        case _:
+            return None
+    body = request.json()
+    listed = body.get(members[0]) if isinstance(body, dict) else None
+    if not isinstance(listed, list) or not 0 < len(listed) <= MOST_PARTS:
+        return None
+    return _all(_salesforce_part(request, item, members) for item in listed)
+
+
+def _salesforce_part(request: CanonicalRequest, item: Any, members: tuple[str, ...]) -> RawRequest | None:
+    """No headers of its own, which may name another method; no `@{…}`, which an earlier answer fills in."""
+    if not isinstance(item, dict) or not item.keys() <= set(members):
+        return None
+    url, method = item.get("url"), item.get("method")
+    if not isinstance(url, str) or not isinstance(method, str) or not url.isascii() or "@{" in unquote(url):
+        return None
+    target = url if url.startswith("/") else f"/services/data/{url}"
+    if method not in METHODS or not target.startswith("/services/data/") or "composite" in target.lower():
+        return None
+    content = item.get(members[-1])
+    return _inner(request, method, target, b"" if content is None else orjson.dumps(content))
+
+
+def _all(parts: Iterable[RawRequest | None]) -> tuple[RawRequest, ...] | None:
+    found = list(parts)
+    known = tuple(part for part in found if part is not None)
+    return known if len(known) == len(found) else None
 
 
 def _graph(request: CanonicalRequest) -> tuple[RawRequest, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from douane.core.catalog.batch import BATCHES
 from douane.core.catalog.mcp import read_calls
 from douane.core.mask import printable
 from douane.core.request import CanonicalRequest
@@ -19,7 +20,7 @@ def of_batch(parts: Sequence[Classification], provider: str) -> Classification:
     first = max(parts, key=lambda part: part.tier.rank)
     listed = ", ".join(names[:_MOST_NAMED])
     return Classification(
-        tool=names[0] if len(names) == 1 else f"{provider}.batch",
+        tool=names[0] if len(names) == 1 else BATCHES.get(provider, f"{provider}.batch"),
         tier=first.tier,
         nature=first.nature,
         provider=provider,
