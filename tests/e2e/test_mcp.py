@@ -26,7 +26,7 @@ tools:
   mcp.ledgers-corp-example.close_ledger: {{tier: irreversible, reason: the books cannot be opened again}}
 """
 SERVER = Path(__file__).parents[1] / "support" / "mcp_server.py"
-TOOLS = ["announce", "close_ledger", "delete_ledger", "go_on", "read_ledger", "watch"]
+TOOLS = ["announce", "close_ledger", "delete_ledger", "go_on", "read_ledger", "tidy_ledger", "watch"]
 
 
 class Desk:
@@ -91,7 +91,9 @@ def test_listing_and_reading_ask_nobody(desk: Desk, mode: str) -> None:
 
 @modes
 @pytest.mark.parametrize(
-    ("tool", "done"), [("close_ledger", "closed"), ("delete_ledger", "deleted")], ids=["judged", "by its name"]
+    ("tool", "done"),
+    [("close_ledger", "closed"), ("delete_ledger", "deleted"), ("tidy_ledger", "tidied")],
+    ids=["judged", "by its name", "by its server's word"],
 )
 def test_what_destroys_waits_and_then_runs_once(desk: Desk, mode: str, tool: str, done: str) -> None:
     name = f"{done}-{mode}"

@@ -26,10 +26,16 @@ def read_ledger(name: str) -> str:
     return f"{name} is balanced"
 
 
-@server.tool(annotations=ToolAnnotations(destructive_hint=True))
+@server.tool()
 def close_ledger(name: str) -> str:
     note("close_ledger", name=name)
     return f"{name} is closed"
+
+
+@server.tool(annotations=ToolAnnotations(destructive_hint=True))
+def tidy_ledger(name: str) -> str:
+    note("tidy_ledger", name=name)
+    return f"{name} is tidied"
 
 
 @server.tool()

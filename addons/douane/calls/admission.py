@@ -21,6 +21,7 @@ from douane.calls.agents import AGENT_UNKNOWN
 from douane.calls.call import Call, Passage
 from douane.calls.inspection import Inspection, Inspector, RuleSet, TooLargeToInspect
 from douane.calls.waiting import BudgetQueue, Verdicts
+from douane.core.catalog.hints import Hints
 from douane.core.charge import Unpriced
 from douane.core.decision import Budget, Decision, Effect, Facts, Limits
 from douane.core.mask import mask_arguments, mask_text
@@ -76,6 +77,7 @@ class Admission:
         self._budgets = budgets
         self._refuse_reason = refuse_reason
         self._inspector = inspector
+        self._hints = Hints()
         self.open_calls: Counter[str] = Counter()
         """Calls of each agent between admission and result, held ones included."""
 
@@ -133,6 +135,7 @@ class Admission:
                 ReasonCode.LIMIT_EXCEEDED,
                 "The body holds more than Douane reads, and what was not read is not sent. Send it in smaller parts.",
             )
+        inspection = replace(inspection, classification=self._hints.raised(inspection.classification))
         call.classification = inspection.classification
         call.request_digest = inspection.digest
         request = inspection.request
@@ -198,6 +201,7 @@ class Admission:
             meter=(lambda status, headers: rules.prices.meter(plan, status, headers)) if plan else None,
             rewrites_response=plan.strip_usage if plan else False,
             assumed_nano=assumed_nano,
+            listener=self._hints.listener(request, classification),
         )
 
     def _intent(

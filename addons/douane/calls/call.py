@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from douane.core.catalog.hints import Listener
 from douane.core.charge import Charge
 from douane.core.decision import Principal
 from douane.core.request import RawRequest
@@ -84,6 +85,8 @@ class Passage:
     """True where usage is read from a stream whose client did not ask for it: it loses what only the meter wanted."""
     assumed_nano: int = 0
     """Charged whatever the response says, for a call that cannot be metered."""
+    listener: Listener | None = None
+    """Reads what the response says about later calls, and changes nothing of it."""
 
 
 class OpenCall:
@@ -109,6 +112,8 @@ class OpenCall:
     def respond(self, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> None:
         """The provider answered; a billable call starts to be metered."""
         self.status = status
+        if self.passage.listener is not None:
+            self.passage.listener.start(status, headers)
         if self.passage.meter is not None:
             self.meter = self.passage.meter(status, headers)
 

@@ -31,6 +31,8 @@ class Tap:
             return []
         call = self._call
         call.response_bytes += len(data)
+        if (listener := call.passage.listener) is not None:
+            listener.feed(data)
         meter = call.meter
         if meter is None:
             return data or []

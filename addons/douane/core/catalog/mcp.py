@@ -68,6 +68,11 @@ def server_of(host: str) -> str:
     return _NAME.sub("-", host)
 
 
+def tool_of(server: str, name: str) -> str:
+    """The catalog's name of a server's tool."""
+    return f"mcp.{server}.{_NAME.sub('_', name)[:_MOST_NAME]}"
+
+
 def sounds_risky(name: str) -> bool:
     """Whether a tool's name sounds of loss."""
     return bool(_RISKY.search(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)))
@@ -117,7 +122,7 @@ def _read(server: str, item: dict[str, Any], judged: Judgements, *, described: b
         raise RequestAmbiguous("an MCP call without its tool")
     arguments = parameters.get("arguments") if isinstance(parameters, dict) else None
     risky = sounds_risky(name)
-    tool = f"mcp.{server}.{_NAME.sub('_', name)[:_MOST_NAME]}"
+    tool = tool_of(server, name)
     tier, nature = (Tier.IRREVERSIBLE, Nature.EXEC) if risky else (Tier.VISIBLE, Nature.WRITE)
     evidence = "MCP: a tool that sounds of loss" if risky else "MCP: a tool that nobody judged"
     judgement = judged.get(tool)

@@ -1,0 +1,116 @@
+"""What MCP servers themselves say of their tools, read from their answers to `tools/list` as these pass by.
+
+A server that calls a tool destructive is believed, so that the tool is held; one that calls it harmless is not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from douane.core.catalog.mcp import server_of, tool_of
+from douane.core.decode import DecodeError, Decoder, decoder
+from douane.core.request import CanonicalRequest
+from douane.core.tool import Classification, Tier
+from douane.core.usage.sse import EventSplitter, data_of
+
+MOST_BYTES = 1024 * 1024
+"""Of one answer: several hundred tools. A longer one is not read."""
+MOST_TOOLS = 10_000
+"""Those that were named destructive longest ago are forgotten first."""
+
+
+class Hints:
+    """The tools that their servers call destructive, as far as this node has seen."""
+
+    def __init__(self) -> None:
+        self._destructive: dict[str, None] = {}
+
+    def raised(self, found: Classification) -> Classification:
+        """A call as risky as its server says; an operator's own judgement stands."""
+        if (
+            found.tier is Tier.IRREVERSIBLE
+            or not found.tool.startswith("mcp.")
+            or found.evidence.startswith("operator:")
+        ):
+            return found
+        if not any(tool in self._destructive for tool in (found.tool, *found.operations)):
+            return found
+        return replace(found, tier=Tier.IRREVERSIBLE, evidence="MCP: a tool that its server calls destructive")
+
+    def listener(self, request: CanonicalRequest, found: Classification) -> Listener | None:
+        """What reads the answer to a call, if that lists tools."""
+        lists = any(
+            tool.startswith("mcp.") and tool.endswith(".tools.list") for tool in (found.tool, *found.operations)
+        )
+        return Listener(self, server_of(request.host)) if lists else None
+
+    def note(self, tool: str) -> None:
+        """Remember that a server calls this tool destructive."""
+        self._destructive.pop(tool, None)
+        self._destructive[tool] = None
+        if len(self._destructive) > MOST_TOOLS:
+            del self._destructive[next(iter(self._destructive))]
+
+
+class Listener:
+    """Reads one answer as it passes. Never raises: what it cannot read tells nothing."""
+
+    def __init__(self, hints: Hints, server: str) -> None:
+        self._hints = hints
+        self._server = server
+        self._decoder: Decoder | None = None
+        self._events: EventSplitter | None = None
+        self._kept = bytearray()
+
+    def start(self, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> None:
+        """The head of the answer."""
+        fields = {name.lower(): value.decode("latin-1") for name, value in headers}
+        if fields.get(b"content-type", "").startswith("text/event-stream"):
+            self._events = EventSplitter()
+        try:
+            self._decoder = decoder(fields.get(b"content-encoding", ""), MOST_BYTES) if status == 200 else None
+        except DecodeError:
+            self._decoder = None
+
+    def feed(self, data: bytes) -> None:
+        """The next bytes of the answer, nothing at its end. An event is read before the client has all of it."""
+        if self._decoder is None:
+            return
+        try:
+            decoded = self._decoder.feed(data) if data else b""
+        except DecodeError:
+            self._decoder = None
+            return
+        if self._events is not None:
+            for piece in self._events.feed(decoded):
+                self._read(data_of(piece.data))
+            return
+        self._kept += decoded
+        if len(self._kept) > MOST_BYTES:
+            self._decoder = None
+        elif not data:
+            self._read(bytes(self._kept))
+
+    def _read(self, text: bytes) -> None:
+        if b"destructiveHint" not in text:
+            return
+        try:
+            read = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            return
+        for answer in read if isinstance(read, list) else [read]:
+            for tool in _list(_member(_member(answer, "result"), "tools")):
+                name = _member(tool, "name")
+                if isinstance(name, str) and _member(_member(tool, "annotations"), "destructiveHint") is True:
+                    self._hints.note(tool_of(self._server, name))
+
+
+def _member(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
