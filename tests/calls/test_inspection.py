@@ -62,6 +62,10 @@ def test_what_is_small() -> None:
     assert not is_small(chat(b'{"role":"user","content":"' + b"a" * 300_000 + b'"}'))
     assert not is_small(chat(b",".join([MESSAGE] * 5_000)))
     assert not is_small(chat(MESSAGE, (b"Content-Encoding", b"gzip"))), "a kilobyte may become a megabyte"
+    pack = b"PACK\0\0\0\2" + bytes(40_000)
+    assert is_small(chat(pack[8:]))
+    assert is_small(chat(pack[:20_000]))
+    assert not is_small(chat(pack)), "a pack may be made to cost far more than its size"
 
 
 async def test_a_large_request_is_read_as_a_small_one(rules: RuleSet, inspector: Inspector) -> None:
