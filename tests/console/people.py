@@ -79,13 +79,19 @@ class Console:
         """A refund by that agent, whose client waits; the review."""
         body = urlencode({"charge": "ch_1", "amount": "250", **(arguments or {})}).encode()
         self.send(agent, "POST", "api.stripe.com", "/v1/refunds", body, FORM)
-        return self.product.wait_review(agent=agent)
+        return self._waited_for(agent)
 
     def delete(self, agent: str, repository: str = "acme/docs", body: object = None) -> dict[str, Any]:
         """The deletion of a repository, its name in the path as it stands here; the review."""
         data = b"" if body is None else json.dumps(body).encode()
         self.send(agent, "DELETE", "api.github.com", f"/repos/{repository}", data, "Content-Type: application/json")
-        return self.product.wait_review(agent=agent)
+        return self._waited_for(agent)
+
+    def _waited_for(self, agent: str) -> dict[str, Any]:
+        """The agent's review, once its client is known to wait: a page that is loaded before says that it does not."""
+        review = self.product.wait_review(agent=agent)
+        eventually(lambda: self.review(review["review_id"])["waiting"] > 0, "the client to wait")
+        return review
 
     def review(self, review_id: str) -> dict[str, Any]:
         """A review as it stands at the node."""
