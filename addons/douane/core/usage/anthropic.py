@@ -1,57 +1,31 @@
-"""Anthropic Messages: usage in the JSON, or spread over a stream's `message_start` and cumulative `message_delta`."""
+"""Anthropic Messages: usage in the JSON, in a stream's first and later events, or in the results of a batch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
+from douane.core.usage.framing import Framing
+from douane.core.usage.reader import Reader, size
+from douane.core.usage.tokens import Quantities, count, keep_larger, mapping, stated_cost, text
 
-from douane.core.usage.sse import EventSplitter, Piece, data_of
-from douane.core.usage.tokens import Quantities, Usage, count, keep_larger, mapping, text
 
-
-class AnthropicMessages:
-    """Reads one response and changes nothing about it."""
+class AnthropicMessages(Reader):
+    """Reads one message."""
 
     members: tuple[str, ...] = ("id", "model", "usage")
-    """What is read of a JSON answer."""
 
-    def __init__(self) -> None:
-        self._splitter = EventSplitter()
+    def __init__(self, framing: Framing = "sse") -> None:
+        super().__init__(framing)
         self._usage: dict[str, Any] = {}
-        self.usage = Usage()
-        self.visible_bytes = 0
-        """Of the answer as far as it came."""
-
-    def feed(self, data: bytes) -> bytes:
-        """Read a chunk of a stream; returns it."""
-        for piece in self._splitter.feed(data):
-            self._piece(piece)
-        return data
-
-    def end(self) -> bytes:
-        """The stream is over; nothing was kept back."""
-        self._piece(self._splitter.rest())
-        return b""
 
     def whole(self, answer: Mapping[str, Any]) -> None:
         """Read a JSON answer, or what was read of one."""
         self._message(answer)
         self.usage.reported = bool(self.usage.parts)
 
-    def _piece(self, piece: Piece) -> None:
-        if not piece.whole:
-            self.visible_bytes += len(piece.data)
-            return
-        data = data_of(piece.data)
-        try:
-            event = orjson.loads(data) if data else None
-        except orjson.JSONDecodeError:
-            self.visible_bytes += len(data)
-            return
-        if not isinstance(event, dict):
-            return
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Read one event of a stream."""
         match event.get("type"):
             case "message_start":
                 self._message(mapping(event.get("message")))
@@ -61,11 +35,11 @@ class AnthropicMessages:
                     self.usage.reported = bool(self.usage.parts)
             case "content_block_start":
                 block = mapping(event.get("content_block"))
-                self.visible_bytes += sum(_size(block.get(name)) for name in ("text", "thinking", "input", "content"))
+                self.visible_bytes += sum(size(block.get(name)) for name in ("text", "thinking", "input", "content"))
             case "content_block_delta":
                 delta = mapping(event.get("delta"))
                 self.visible_bytes += sum(
-                    _size(value) for name, value in delta.items() if name not in ("type", "signature")
+                    size(value) for name, value in delta.items() if name not in ("type", "signature")
                 )
 
     def _message(self, message: Mapping[str, Any]) -> None:
@@ -81,13 +55,32 @@ class AnthropicMessages:
         usage.service_tier = text(self._usage.get("service_tier"), usage.service_tier)
         usage.geography = text(self._usage.get("inference_geo"), usage.geography)
         usage.speed = text(self._usage.get("speed"), usage.speed)
+        usage.stated_nano = stated_cost(self._usage) or usage.stated_nano
         usage.parts = parts_of(self._usage)
 
 
-def _size(value: Any) -> int:
-    if isinstance(value, str):
-        return len(value.encode("utf-8", "replace"))
-    return len(orjson.dumps(value)) if value else 0
+class AnthropicBatch(Reader):
+    """The results of a batch: a line for each message, with the message's own usage (docs: Message Batches).
+
+    Whoever prices them takes `parts` away from time to time: a batch has up to 100,000 messages.
+    """
+
+    def __init__(self, framing: Framing = "lines") -> None:
+        super().__init__(framing)
+        self.usage.batch = True
+
+    def whole(self, answer: Mapping[str, Any]) -> None:
+        """Read one line, or a download of only one."""
+        result = mapping(answer.get("result"))
+        self.usage.reported = self.usage.reported or "custom_id" in answer
+        if result.get("type") != "succeeded":
+            return
+        message = mapping(result.get("message"))
+        model = text(message.get("model"))
+        reported = mapping(message.get("usage"))
+        self.usage.geography = text(reported.get("inference_geo"), self.usage.geography)
+        for own, quantities in parts_of(reported):
+            self.usage.parts.append((own or model, quantities))
 
 
 def parts_of(usage: Mapping[str, Any]) -> list[tuple[str | None, Quantities]]:

@@ -25,8 +25,10 @@ class MemberScanner:
     It takes valid JSON from a provider that is believed, and reads the depth of things only: a member is found, or not.
     """
 
-    def __init__(self, *wanted: str) -> None:
+    def __init__(self, *wanted: str, level: int = 1) -> None:
         self._wanted = frozenset(wanted)
+        self._level = level
+        """How deep the wanted members stand; 1: in the object itself."""
         self.members: dict[str, Any] = {}
         self._depth = 0
         self._in_string = False
@@ -34,7 +36,9 @@ class MemberScanner:
         self._key: bytearray | None = None
         """The key that is being read, or was read last."""
         self._at_key = False
-        """At depth 1, before a key's string."""
+        """At the level, before a key's string."""
+        self._in_array = False
+        """At the level, between elements, which have no keys."""
         self._value: bytearray | None = None
         """The wanted value that is being read."""
 
@@ -44,7 +48,7 @@ class MemberScanner:
         while at < len(data):
             if self._in_string:
                 at = self._string(data, at)
-            elif self._depth > 1 and self._value is None:
+            elif self._depth > self._level and self._value is None:
                 at = self._unwanted(data, at)
             else:
                 at = self._structure(data, at)
@@ -82,7 +86,7 @@ class MemberScanner:
             self._take(data[start:])
             return len(data)
         at, mark = found.end(), data[found.start()]
-        if self._depth == 1 and mark in b",}":
+        if self._depth == self._level and mark in b",}":
             self._take(data[start : found.start()])
             self._member_ends()
         elif self._value is not None:
@@ -95,11 +99,13 @@ class MemberScanner:
             case 58 if self._at_key:  # :
                 self._at_key = False
                 self._value = bytearray() if self._name() in self._wanted else None
-            case 44 if self._depth == 1:  # ,
+            case 44 if self._depth == self._level and not self._in_array:  # ,
                 self._at_key = True
             case 123 | 91:  # { [
                 self._depth += 1
-                self._at_key = self._depth == 1 and mark == 123
+                self._at_key = self._depth == self._level and mark == 123
+                if self._depth == self._level:
+                    self._in_array = mark == 91
             case 125 | 93:  # } ]
                 self._depth -= 1
                 self._at_key = False
@@ -118,7 +124,7 @@ class MemberScanner:
                     depth += 1
                 case _:
                     depth -= 1
-                    if depth == 1:
+                    if depth == self._level:
                         self._depth = depth
                         return found.end()
         self._depth = depth

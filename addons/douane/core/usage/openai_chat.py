@@ -7,76 +7,81 @@ from typing import Any
 
 import orjson
 
+from douane.core.usage.framing import Framing
 from douane.core.usage.members import with_member, with_value, without_member
-from douane.core.usage.sse import EventSplitter, Piece, data_of
-from douane.core.usage.tokens import Quantities, Usage, count, keep_larger, mapping, text
+from douane.core.usage.reader import Reader, size
+from douane.core.usage.sse import Piece
+from douane.core.usage.tokens import Quantities, count, keep_larger, mapping, stated_cost, text
 
 
-class OpenAIChat:
-    """Reads one response; a stream loses what only the meter asked for. Streams never make it raise."""
+class OpenAIChat(Reader):
+    """Reads one response; a stream loses what only the meter asked for."""
 
-    members: tuple[str, ...] = ("id", "model", "service_tier", "usage")
-    """What is read of a JSON answer."""
+    members = ("id", "model", "service_tier", "usage", "x_groq")
 
-    def __init__(self, *, strip: bool) -> None:
-        self._splitter = EventSplitter()
+    def __init__(self, framing: Framing = "sse", *, strip: bool = False) -> None:
+        super().__init__(framing)
         self._strip = strip
         self._usage: dict[str, Any] = {}
-        self.usage = Usage()
-        self.visible_bytes = 0
-        """Of the answer as far as it came."""
+        self._kept: list[bytes] = []
+        """Of the chunk that is being read: what goes on to a client that did not ask for usage."""
+        self._event = b""
 
     def feed(self, data: bytes) -> bytes:
         """Read a chunk of a stream; returns what goes to the client."""
-        kept = [self._passed(piece) for piece in self._splitter.feed(data)]
-        return b"".join(kept) if self._strip else data
+        super().feed(data)
+        return self._taken() if self._strip else data
 
     def end(self) -> bytes:
         """The stream is over; returns what is still to send."""
-        rest = self._passed(self._splitter.rest())
-        return rest if self._strip else b""
+        super().end()
+        return self._taken() if self._strip else b""
 
     def whole(self, answer: Mapping[str, Any]) -> None:
-        """Read a JSON answer, or what was read of one."""
+        """Read a JSON answer, a chunk, or what was read of one."""
         usage = self.usage
         usage.model = text(answer.get("model"), usage.model)
         usage.response_id = text(answer.get("id"), usage.response_id)
         usage.service_tier = text(answer.get("service_tier"), usage.service_tier)
-        if isinstance(reported := answer.get("usage"), Mapping):
+        reported = answer.get("usage")
+        if not isinstance(reported, Mapping):
+            reported = mapping(answer.get("x_groq")).get("usage")
+        if isinstance(reported, Mapping):
             keep_larger(self._usage, reported)
+            usage.stated_nano = stated_cost(self._usage) or usage.stated_nano
             if (found := measured(self._usage)) is not None:
                 usage.parts = [(None, found)]
                 usage.reported = True
 
-    def _passed(self, piece: Piece) -> bytes:
-        try:
-            return self._piece(piece)
-        except Exception:  # noqa: BLE001 - an event that cannot be read goes on as it came
-            self.visible_bytes += len(piece.data)
-            return piece.data
-
-    def _piece(self, piece: Piece) -> bytes:
-        event = piece.data
-        if not piece.whole:
-            self.visible_bytes += len(event)
-            return event
-        data = data_of(event)
-        if not data.startswith(b"{"):
-            return event
-        try:
-            chunk = orjson.loads(data)
-        except orjson.JSONDecodeError:
-            self.visible_bytes += len(data)
-            return event
-        choices = chunk.get("choices")
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Read one chunk."""
+        choices = event.get("choices")
         if isinstance(choices, list):
             self.visible_bytes += sum(_answer_bytes(choice) for choice in choices)
-        self.whole(chunk)
+        self.whole(event)
+
+    def _taken(self) -> bytes:
+        kept, self._kept = b"".join(self._kept), []
+        return kept
+
+    def _piece(self, piece: Piece) -> None:
+        self._event = piece.data
+        super()._piece(piece)
+        if self._strip:
+            self._kept.append(self._event)
+
+    def read(self, payload: bytes) -> None:
+        """Read the JSON of one chunk, and cut out of it what nobody asked for."""
+        if payload[:1] != b"{":
+            return
+        chunk = orjson.loads(payload)
+        self.event(chunk)
         if not self._strip or "usage" not in chunk:
-            return event
-        if not choices and chunk["usage"] is not None:
-            return b""
-        return event_without_usage(event, data)
+            return
+        if not chunk.get("choices") and chunk["usage"] is not None:
+            self._event = b""
+        else:
+            self._event = event_without_usage(self._event, payload)
 
 
 def event_without_usage(event: bytes, data: bytes) -> bytes:
@@ -98,12 +103,9 @@ def with_usage(body: bytes, parsed: Mapping[str, Any]) -> bytes:
 
 def _answer_bytes(choice: Any) -> int:
     """Bytes of text, arguments and the like in one choice's delta."""
-    total = 0
+    total = size(mapping(choice).get("text"))  # Completions have no delta
     for name, value in mapping(mapping(choice).get("delta")).items():
-        if isinstance(value, str):
-            total += len(value.encode("utf-8", "replace")) if name != "role" else 0
-        elif value:
-            total += len(orjson.dumps(value))
+        total += size(value) if name not in ("role", "token_id") else 0
     return total
 
 
@@ -111,20 +113,58 @@ def measured(usage: Mapping[str, Any]) -> Quantities | None:
     """The quantities of a `usage` object; None where it has no counts.
 
     Cached, written and spoken tokens are parts of the prompt; what contradicts that is left as it is, for the price to
-    be a conservative one.
+    be a conservative one. A total beyond both counts is reasoning that xAI and Google leave out of the completion.
     """
     prompt, completion = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
-    total = count(usage.get("total_tokens"))
+    total = count(usage.get("total_tokens")) or 0
     if prompt is None and completion is None:
         return None
     inputs, outputs = mapping(usage.get("prompt_tokens_details")), mapping(usage.get("completion_tokens_details"))
-    prompt = prompt if prompt is not None else max(0, (total or 0) - (completion or 0))
-    completion = completion if completion is not None else max(0, (total or 0) - prompt)
-    return {
+    prompt = prompt if prompt is not None else max(0, total - (completion or 0))
+    completion = max(completion or 0, total - prompt)
+    cached = (inputs.get("cached_tokens"), usage.get("cached_tokens"), usage.get("prompt_cache_hit_tokens"))
+    found = {
         "input_tokens": prompt,
         "output_tokens": completion,
-        "cache_read_tokens": count(inputs.get("cached_tokens")) or 0,
+        "cache_read_tokens": max(count(value) or 0 for value in cached),
         "cache_write_tokens": count(inputs.get("cache_write_tokens")) or 0,
         "input_audio_tokens": count(inputs.get("audio_tokens")) or 0,
         "output_audio_tokens": count(outputs.get("audio_tokens")) or 0,
     }
+    return found | _extras(usage)
+
+
+def _extras(usage: Mapping[str, Any]) -> Quantities:
+    """What Perplexity, xAI and OpenRouter charge beside the prompt and the completion."""
+    found: Quantities = {}
+    if cited := count(usage.get("citation_tokens")):
+        found["output_citation_tokens"] = cited
+    if reasoned := count(usage.get("reasoning_tokens")):
+        found["output_reasoning_tokens"] = reasoned
+    if searched := count(usage.get("num_search_queries")):
+        found["web_searches"] = searched
+    if sources := count(usage.get("num_sources_used")):
+        found["search_sources"] = sources
+    if requested := count(mapping(usage.get("server_tool_use")).get("web_search_requests")):
+        found["web_searches"] = requested
+    return found | server_side_tools(usage)
+
+
+def server_side_tools(usage: Mapping[str, Any]) -> Quantities:
+    """The calls of xAI's own tools."""
+    told = mapping(usage.get("server_side_tool_usage_details"))
+    found = {
+        unit: number
+        for unit, name in (
+            ("web_searches", "web_search_calls"),
+            ("social_searches", "x_search_calls"),
+            ("code_executions", "code_interpreter_calls"),
+            ("storage_searches", "file_search_calls"),
+            ("document_searches", "document_search_calls"),
+        )
+        if (number := count(told.get(name)))
+    }
+    unnamed = (count(usage.get("num_server_side_tools_used")) or 0) - sum(found.values())
+    if unnamed > 0 and not told:
+        found["web_searches"] = unnamed  # at the dearest of their prices
+    return found

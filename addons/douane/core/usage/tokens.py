@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from douane.core.money import nano_from_usd_ceiling
+
 type Quantities = dict[str, int]
 """Counts by unit, under the price book's names: `input_tokens` (the whole input side, cached tokens included),
-`output_tokens`, `cache_read_tokens`, `cache_write_tokens`, `cache_write_1h_tokens`, `input_audio_tokens`,
-`output_audio_tokens`, `web_searches`."""
+`output_tokens` (reasoning included), `cache_read_tokens`, `cache_write_tokens`, `cache_write_1h_tokens`,
+`input_audio_tokens`, `output_audio_tokens`, …, `input_characters`, `input_audio_seconds`; and fees of tools that the
+provider runs: `web_searches`, `storage_searches`, …"""
 
 MOST_TOKENS = 10**12
 """Above any real count: a larger one is no count."""
@@ -35,6 +39,14 @@ class Usage:
     """(model or None for the response's own, quantities)."""
     reported: bool = False
     """Whether the provider reported the final usage."""
+    stated_nano: int | None = None
+    """What the provider itself says that the call cost, rounded up."""
+    pending: bool = False
+    """The work goes on behind the response: its usage comes with a later one, under the same id."""
+    tools_unseen: bool = False
+    """Whether calls of the provider's tools may stand where the answer was too large to read."""
+    batch: bool = False
+    """Done as part of a batch, at its prices."""
 
     def totals(self) -> Quantities:
         """The quantities of all parts, without those that are zero."""
@@ -59,6 +71,38 @@ def keep_larger(into: dict[str, Any], update: Mapping[str, Any]) -> None:
             into[name] = number if earlier is None else max(earlier, number)
         elif value is not None:
             into[name] = value
+
+
+def whole_number(value: Any) -> int | None:
+    """A count that some providers write as a float (`28.0`), rounded up; None for what is none."""
+    if isinstance(value, float) and 0 <= value <= MOST_TOKENS:
+        return math.ceil(value)
+    return count(value)
+
+
+def nano_of(dollars: Any) -> int | None:
+    """Nano-dollars of a JSON number of dollars, rounded up; None for what is no amount."""
+    if isinstance(dollars, bool) or not isinstance(dollars, int | float) or not 0 <= dollars <= MOST_TOKENS:
+        return None
+    return nano_from_usd_ceiling(str(dollars))  # the shortest text that reads back as this float: what was sent
+
+
+def stated_cost(usage: Mapping[str, Any]) -> int | None:
+    """Nano-dollars that a usage object says the call cost; None where it says nothing, or zero.
+
+    OpenRouter states `cost`, to which a key of one's own adds the upstream's; Perplexity a breakdown with a total; xAI
+    ticks of 1e-10 dollars.
+    """
+    ticks = count(usage.get("cost_in_usd_ticks"))
+    if ticks:
+        return -(-ticks // 10)
+    cost = usage.get("cost")
+    if isinstance(cost, Mapping):
+        return nano_of(cost.get("total_cost")) or None
+    nano = nano_of(cost) or 0
+    if usage.get("is_byok") is True:
+        nano += nano_of(mapping(usage.get("cost_details")).get("upstream_inference_cost")) or 0
+    return nano or None
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
