@@ -42,7 +42,10 @@ def ask(book: PriceBook) -> Ask:
     ) -> Plan | Unpriced | None:
         provider = tool.partition(".")[0]
         host = host or {"openai": "api.openai.com", "anthropic": "api.anthropic.com"}.get(provider, "api.example.com")
-        target = {"openai.chat.completions.create": b"/v1/chat/completions"}.get(tool, b"/v1/messages")
+        target = {
+            "openai.chat.completions.create": b"/v1/chat/completions",
+            "openai.threads.runs.create": b"/v1/threads/t/runs",
+        }.get(tool, b"/v1/messages")
         text = body if isinstance(body, bytes) else json.dumps(body).encode()
         raw = RawRequest("https", host, 443, "POST", target, ((b"content-type", b"application/json"), *headers), text)
         found = Classification(tool, Tier.VISIBLE, Nature.EXEC, provider, mapped=True, billable=billable)

@@ -122,7 +122,7 @@ def test_the_providers_own_tools_read_the_window_once_per_use(messages: Any) -> 
     body = {"model": "claude-haiku-4-5", "max_tokens": 100, "tools": [{"type": "web_search_20250305", "max_uses": 3}]}
     plan = messages(body)
     assert work(plan) == (4 * 200_000, 400)
-    assert plan.bound.works[0].web_searches == 3
+    assert plan.bound.works[0].fees == (("web_searches", 3),)
     assert plan.reserve_nano == (800_000 * 1_000 + 400 * 5_000) * 11 // 10 + 3 * 10_000_000
     assert plan.bound.hidden_output
     assert work(messages({"model": "claude-haiku-4-5", "tools": [{"type": "web_fetch_20250910"}]}))[0] == 11 * 200_000
@@ -183,7 +183,7 @@ def test_compaction_reads_the_conversation_twice(messages: Any) -> None:
             {"model": "claude-3-haiku", "tools": [{"type": "web_search_20250305", "max_uses": 1}]},
             ["no price"],
         ),
-        ("openai.responses.create", {"model": "gpt-5"}, ["openai.responses.create", "not metered yet"]),
+        ("openai.threads.runs.create", {"model": "gpt-5"}, ["openai.threads.runs.create", "not metered yet"]),
         ("google.models.generate_content", {"model": "gemini-9"}, ["not metered yet"]),
     ],
 )
@@ -310,8 +310,8 @@ def test_no_usage_within_the_bounds_costs_more_than_was_reserved(
         left -= used[unit]
     if "cache_write_1h_tokens" in bound.units:
         used["cache_write_1h_tokens"] = data.draw(st.integers(0, used["cache_write_tokens"]))
-    if bound.web_searches:
-        used["web_searches"] = data.draw(st.integers(0, bound.web_searches))
+    for unit, times in bound.fees:
+        used[unit] = data.draw(st.integers(0, times))
     tier = data.draw(st.sampled_from(tiers))
     answered = book_usage(model, used, tier, body)
     priced = book.charge_nano(plan, answered)

@@ -46,11 +46,13 @@ def usages(row: PriceRow, prices: ModelPrice, chance: random.Random) -> list[dic
             own = chance.randrange(left[unit.kind] + 1)
             left[unit.kind] -= own
             used[unit.name] = own + sum(used.get(row.units[part].name, 0) for part in unit.contains)
-        used["input_tokens"] = whole
-        used["output_tokens"] = left["output"] + sum(
-            used[u.name] for u in row.units if u.kind == "output" and u.name in used
-        )
-        if "web_searches" in row.names:
+        wholes = {
+            "input_tokens": whole,
+            "output_tokens": left["output"]
+            + sum(used[u.name] for u in row.units if u.kind == "output" and u.name in used),
+        }
+        used |= {unit: number for unit, number in wholes.items() if unit in row.names}
+        if prices.web_searches_kcount is not None:
             used["web_searches"] = chance.randrange(5)
         found.append(used)
     return found
@@ -104,11 +106,16 @@ def test_models_are_found_by_the_names_that_providers_answer_with() -> None:
         assert book_row(provider, name, day, (), {}) is None
 
 
-@pytest.mark.parametrize(
-    ("provider", "model"), [("openai", "moderation"), ("openai", "whisper-1"), ("openai", "text-embedding-3-small")]
-)
-def test_a_model_without_prices_for_tokens_in_and_out_has_no_row(provider: str, model: str) -> None:
-    assert book_row(provider, model, DAYS[-1], (), {}) is None
+def test_a_model_without_prices_has_no_row_and_one_without_prices_of_a_kind_no_bound_of_it() -> None:
+    assert book_row("openai", "moderation", DAYS[-1], (), {}) is None
+    embedding = book_row("openai", "text-embedding-3-small", DAYS[-1], (), {})
+    assert embedding is not None
+    assert embedding.bound_nano_ceiling(1_000, 0) == 20_000
+    assert embedding.bound_nano_ceiling(1_000, 1) is None
+    heard = book_row("openai", "whisper-1", DAYS[-1], (), {})
+    assert heard is not None
+    assert heard.bound_nano_ceiling(1, 0) is None
+    assert heard.bound_nano_ceiling(0, 0, fees=[("input_audio_seconds", 60)]) == 6_000_000
 
 
 def test_a_dearer_tier_needs_prices_of_its_own() -> None:
@@ -142,7 +149,7 @@ def test_a_unit_without_a_price_has_no_charge() -> None:
     used = {"input_tokens": 100, "output_tokens": 100}
     assert row.charge_nano_ceiling(used) == 1_250_000
     assert row.charge_nano_ceiling(used | {"input_audio_tokens": 10}) is None
-    assert row.charge_nano_ceiling(used | {"web_searches": 1}) is None
+    assert row.charge_nano_ceiling(used | {"rerank_searches": 1}) is None
     assert row.charge_nano_ceiling(used | {"cache_write_tokens": 1}) is None
     assert row.charge_nano_ceiling(used | {"cache_read_tokens": 50}) == 1_250_000, "as dear as what it is part of"
 

@@ -12,7 +12,18 @@ import blake3
 
 from douane.core.charge import Unpriced
 from douane.core.hosts import provider_of
-from douane.core.pricing.bound import Bound, RowOf, bound_anthropic, bound_openai_chat, shown
+from douane.core.pricing.apis import (
+    CHAT,
+    EMBEDDINGS,
+    GEMINI,
+    MESSAGES,
+    RESPONSES,
+    Api,
+    api_of,
+    model_name,
+    price_provider,
+)
+from douane.core.pricing.bounds.work import Bound, shown
 from douane.core.pricing.compile import BOOK_VERSION, MaxOutput, OverlayPrice, PriceContext, book_row, overlay_row
 from douane.core.pricing.meter import ResponseMeter
 from douane.core.pricing.row import CHEAPER_THAN_WHOLE, InconsistentUsage, PriceRow
@@ -66,22 +77,25 @@ _REGIONAL_PERCENT = 110
 _LONG_CONTEXT_TOKENS = 1_000_000
 """Under Anthropic's beta header `context-1m-…`."""
 
-_BOUNDS: Mapping[str, Callable[[Mapping[str, Any], bytes, PriceRow, RowOf], Bound | Unpriced]] = {
-    "openai.chat": bound_openai_chat,
-    "anthropic.messages": bound_anthropic,
-}
-_APIS = {
-    ("openai", "openai.chat.completions.create"): "openai.chat",
-    ("anthropic", "anthropic.messages.create"): "anthropic.messages",
-}
+_STATED = frozenset({"openrouter", "x-ai", "perplexity"})
+"""Who is believed about what a call cost."""
+
+_OPENAI_TIERED = frozenset({"openai", "azure"})
+_SENDS_USAGE_UNASKED = frozenset(
+    {"mistral", "groq", "deepseek", "x-ai", "openrouter", "fireworks", "together", "perplexity", "cerebras", "cohere"}
+)
+"""Whose streams report their usage in any case; some of them refuse a request with `stream_options`."""
+
+_BATCH: PriceContext = (("processing", "batch"),)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How one billable call is bounded and metered."""
 
-    api: str
+    api: Api
     provider: str
+    """The price book's."""
     model: str
     stream: bool
     reserve_nano: int
@@ -101,8 +115,15 @@ class Plan:
 class PriceBook:
     """All prices in force, compiled as they are asked for and kept."""
 
-    def __init__(self, overlay: Iterable[OverlayPrice] = (), max_output: MaxOutput | None = None) -> None:
+    def __init__(
+        self,
+        overlay: Iterable[OverlayPrice] = (),
+        max_output: MaxOutput | None = None,
+        *,
+        believes_stated_costs: bool = True,
+    ) -> None:
         self._overlay = tuple(overlay)
+        self._believes = believes_stated_costs
         self._max_output = {provider: dict(models) for provider, models in (max_output or {}).items()}
         facts = (
             BOOK_VERSION,
@@ -126,50 +147,60 @@ class PriceBook:
         if not found.billable:
             return None
         provider = provider_of(request.host)
-        api = _APIS.get((provider or "", found.tool))
-        try:
-            body = request.json()
-        except RequestAmbiguous:
-            body = None
-        model = body.get("model") if isinstance(body, dict) else None
-        if api is None or provider is None:
+        path = "/" + "/".join(request.segments)
+        route = api_of(provider, request.method, path) if provider else None
+        body = _members(request, route[0] if route else None)
+        model = body.get("model") if body is not None else None
+        if route is None or provider is None:
             what = found.tool if provider else f"{request.host} looks like inference, which"
             return Unpriced(shown(model) if model else None, f"{what} is charged by use and not metered yet.")
-        if not isinstance(model, str) or not model:
+        api, named, streams = route
+        model = named or model
+        if body is None or not isinstance(model, str) or not model:
             return Unpriced(None, f"{found.tool} came without a JSON body that names a model, and cannot be priced.")
-        return self._plan(request, api, provider, body, now)
+        provider = price_provider(provider, path)
+        asked = {**body, "model": model_name(provider, model)}
+        return self._plan(request, api, provider, asked, now, streams=streams or body.get("stream") is True)
 
     def _plan(
-        self, request: CanonicalRequest, api: str, provider: str, body: dict[str, Any], now: datetime.date
+        self,
+        request: CanonicalRequest,
+        api: Api,
+        provider: str,
+        body: dict[str, Any],
+        now: datetime.date,
+        *,
+        streams: bool,
     ) -> Plan | Unpriced:
         model: str = body["model"]
-        contexts = _contexts(api, body)
+        contexts = _contexts(api, provider, body)
         rows = [row for context in contexts if (row := self.row(provider, model, now, context)) is not None]
         if not rows:
             return _no_price(provider, model, now, contexts)
         row = rows[0]
         if "context-1m" in (request.header("anthropic-beta") or "") and row.context_tokens < _LONG_CONTEXT_TOKENS:
             row = replace(row, context_tokens=_LONG_CONTEXT_TOKENS)
-        worst = _BOUNDS[api](body, request.body, row, lambda name: self.row(provider, name, now, ()))
+        worst = api.bound(body, request.body, row, lambda name: self.row(provider, name, now, ()))
         if isinstance(worst, Unpriced):
             return worst
-        stream = body.get("stream") is True
         rewritten = None
-        if stream and api == "openai.chat" and mapping(body.get("stream_options")).get("include_usage") is not True:
+        unasked = api.usage_by_request and provider not in _SENDS_USAGE_UNASKED
+        if streams and unasked and mapping(body.get("stream_options")).get("include_usage") is not True:
             if is_signed(request):
                 return Unpriced(shown(model), "A signed stream without `include_usage` cannot be metered.")
             rewritten = with_usage(request.body, body)
-        percent = _percent(api, request.host, body, model)
+        percent = _percent(api, provider, request.host, body)
         reserve_nano = self._worst_nano(provider, model, now, contexts, percent, worst)
         if reserve_nano is None:
-            lacking = {unit for work in worst.works for unit in work.units} - row.names - CHEAPER_THAN_WHOLE
+            lacking = {unit for work in worst.works for unit in (*work.units, *dict(work.fees))}
+            lacking -= row.names | CHEAPER_THAN_WHOLE
             what = f" ({', '.join(sorted(lacking))})" if lacking else ""
             return Unpriced(shown(model), f"{shown(model)} has no price for all that the call may use{what}.")
         return Plan(
             api,
             provider,
             model,
-            stream,
+            streams,
             reserve_nano,
             rewritten,
             rewritten is not None,
@@ -210,7 +241,7 @@ class PriceBook:
                     work.input_tokens,
                     work.output_tokens if output_tokens is None else output_tokens,
                     work.units,
-                    web_searches=work.web_searches,
+                    fees=work.fees,
                     percent=percent,
                 )
                 if amount is None:
@@ -226,14 +257,15 @@ class PriceBook:
         price that any of them has: not exact.
         """
         context = _answered(plan, usage)
-        percent = plan.percent if plan.api == "openai.chat" else 100
-        if usage.geography == "us":
-            percent = _REGIONAL_PERCENT
         if context is None:
             return None
+        percent = plan.percent if plan.api in (CHAT, RESPONSES, EMBEDDINGS) else 100
+        if usage.geography == "us":
+            percent = _REGIONAL_PERCENT
         total, exact = 0, True
         for model, quantities in usage.parts:
-            row = self.row(plan.provider, model or usage.model or plan.model, plan.day, context)
+            name = model_name(plan.provider, model or usage.model or plan.model)
+            row = self.row(plan.provider, name, plan.day, context)
             if row is None and model is None:
                 row, exact = self.row(plan.provider, plan.model, plan.day, context), False
             if row is None:
@@ -247,47 +279,79 @@ class PriceBook:
             total += amount
         return total, exact
 
+    def stated_nano(self, plan: Plan, usage: Usage) -> int | None:
+        """What the provider says that the call cost; None where it says nothing, or is not to be believed."""
+        return usage.stated_nano if self._believes and plan.provider in _STATED else None
+
+
+def _members(request: CanonicalRequest, api: Api | None) -> dict[str, Any] | None:
+    """The members of a JSON body, or of a form with a file; None for anything else."""
+    try:
+        found = request.json()
+        if found is None and api is not None and api.takes_forms:
+            found = _form(request)
+    except RequestAmbiguous:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _form(request: CanonicalRequest) -> dict[str, Any] | None:
+    fields = request.multipart()
+    if fields is None:
+        return None
+    return {
+        name: int(value) if name == "n" and value.isdecimal() else value for name, value in fields if value is not None
+    }
+
 
 def _dearest_nano(row: PriceRow, used: Quantities, percent: int) -> int | None:
-    inputs = [
-        unit for unit in used if unit not in ("output_tokens", "output_audio_tokens", "web_searches") and used[unit]
-    ]
-    parts = sum(used[unit] for unit in inputs if unit != "input_tokens")
+    tokens = {unit: number for unit, number in used.items() if number and unit.endswith("_tokens")}
+    inputs = sum(number for unit, number in tokens.items() if unit != "input_tokens" and not unit.startswith("output_"))
+    outputs = [number for unit, number in tokens.items() if unit.startswith("output_")]
     return row.bound_nano_ceiling(
-        max(used.get("input_tokens", 0), parts),
-        max(used.get("output_tokens", 0), used.get("output_audio_tokens", 0)),
-        [unit for unit in used if used[unit] and unit != "web_searches"],
-        web_searches=used.get("web_searches", 0),
+        max(used.get("input_tokens", 0), inputs),
+        max(outputs, default=0),
+        tokens,
+        fees=[(unit, number) for unit, number in used.items() if number and unit not in tokens],
         percent=percent,
     )
 
 
-def _contexts(api: str, body: Mapping[str, Any]) -> tuple[PriceContext, ...]:
+def _contexts(api: Api, provider: str, body: Mapping[str, Any]) -> tuple[PriceContext, ...]:
     """The price variants that a request may come under."""
-    if api == "anthropic.messages":
+    if api is MESSAGES:
         return (FAST_MODE,) if body.get("speed") not in (None, "standard") else ((),)
+    if api is GEMINI:
+        return (), PRIORITY
+    if provider not in _OPENAI_TIERED:
+        return ((),)
     tier = body.get("service_tier")
     return _OPENAI_TIERS.get(tier, ()) if tier is None or isinstance(tier, str) else ()
 
 
 def _answered(plan: Plan, usage: Usage) -> PriceContext | None:
     """The price variant that a response came under; None for one that is not known."""
-    if plan.api == "anthropic.messages":
+    if usage.batch:
+        return _BATCH
+    if plan.api is MESSAGES:
         if usage.speed is None:
             return plan.contexts[0]
         return () if usage.speed == "standard" else FAST_MODE
     if usage.service_tier is None:
         return plan.contexts[0]
-    return _OPENAI_ANSWERED.get(usage.service_tier)
+    if plan.api is GEMINI:
+        return {"flex": FLEX, "priority": PRIORITY}.get(usage.service_tier.lower(), ())
+    return _OPENAI_ANSWERED.get(usage.service_tier) if plan.provider in _OPENAI_TIERED else ()
 
 
-def _percent(api: str, host: str, body: Mapping[str, Any], model: str) -> int:
+def _percent(api: Api, provider: str, host: str, body: Mapping[str, Any]) -> int:
     """The surcharge on tokens that a request may come under."""
-    if api == "anthropic.messages":  # without a word in the request, the workspace's setting decides
-        return 100 if body.get("inference_geo") == "global" else _REGIONAL_PERCENT
-    if host == "api.openai.com" or model == "gpt-5" or model.startswith(_WITHOUT_REGIONAL_SURCHARGE):
+    model: str = body["model"]
+    if api is MESSAGES:  # without a word in the request, the workspace's setting decides
+        return 100 if body.get("inference_geo") == "global" or provider != "anthropic" else _REGIONAL_PERCENT
+    if provider != "openai" or host == "api.openai.com":
         return 100
-    return _REGIONAL_PERCENT
+    return 100 if model == "gpt-5" or model.startswith(_WITHOUT_REGIONAL_SURCHARGE) else _REGIONAL_PERCENT
 
 
 def _no_price(provider: str, model: str, day: datetime.date, contexts: tuple[PriceContext, ...]) -> Unpriced:

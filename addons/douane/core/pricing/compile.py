@@ -56,13 +56,13 @@ def known_providers() -> frozenset[str]:
 def book_row(
     provider: str, model: str, day: datetime.date, context: PriceContext, max_output: MaxOutput
 ) -> PriceRow | None:
-    """The book's prices of a model on a day; None where it has none for input and output tokens."""
+    """The book's prices of a model on a day; None where it has none."""
     known = _PROVIDERS.get(provider)
     if known is None or not model or len(model) > _MOST_NAME_CHARACTERS:
         return None
     at = datetime.datetime.combine(day, datetime.time(12), datetime.UTC)
     try:
-        found = known.find_model(model)
+        found = known.find_model(model, all_providers=providers)
         if found is None or not all(_has_prices(found, part, at) for part in context if part in _DEARER):
             return None
         prices = found.get_prices(at, dict(context) or None)
@@ -73,8 +73,10 @@ def book_row(
         }
     except Exception:  # noqa: BLE001 - the library raises on real names; what it cannot price has no price
         return None
-    if not {"input_tokens", "output_tokens"} <= priced.keys():
+    if not priced:
         return None
+    for unit, dollars in tool_fees(provider, found.id, day):
+        priced.setdefault(unit, price_of(dollars, 1))
     window = found.context_window or _UNKNOWN_CONTEXT_TOKENS
     return row(found.id, priced, window, most_output(max_output, provider, model, found.id) or window)
 
@@ -140,6 +142,33 @@ def price_of(value: Any, per: int) -> Price:
     return Price(_scaled(value.base, per), tuple(sorted(tiers)))
 
 
+_FEES: Mapping[str, Sequence[tuple[str, str, str]]] = {
+    # (start of the model's name, unit, dollars each), as published on 2026-11-20 (platform.openai.com/docs/pricing,
+    # ai.google.dev/gemini-api/docs/pricing, docs.x.ai/docs/models); the book has the other fees.
+    "openai": (
+        ("", "container_gigabytes", "0.03"),
+        ("gpt-4o", "web_searches_preview", "0.025"),
+        ("gpt-4.1", "web_searches_preview", "0.025"),
+        ("", "web_searches", "0.01"),
+        ("", "storage_searches", "0.0025"),
+    ),
+    "google": (("gemini-", "map_searches", "0.025"),),
+    "x-ai": (
+        ("", "web_searches", "0.005"),
+        ("", "social_searches", "0.005"),
+        ("", "code_executions", "0.005"),
+        ("", "document_searches", "0.005"),
+        ("", "storage_searches", "0.0025"),
+        ("", "search_sources", "0.025"),
+    ),
+}
+
+
+def tool_fees(provider: str, model: str, day: datetime.date) -> list[tuple[str, Decimal]]:  # noqa: ARG001
+    """What a provider charges for its own tools and the book does not have: (unit, dollars each)."""
+    return [(unit, Decimal(dollars)) for start, unit, dollars in _FEES.get(provider, ()) if model.startswith(start)]
+
+
 def _scaled(dollars: Decimal, per: int) -> int:
     numerator, denominator = dollars.as_integer_ratio()
     return -(-numerator * PRICE_SCALE // (denominator * per))
@@ -155,7 +184,7 @@ def _has_prices(model: Any, part: tuple[str, str], at: datetime.datetime) -> boo
 
 
 def _dimensions(unit: str) -> Mapping[str, str]:
-    found: Mapping[str, str] = unit_data[unit]["dimensions"]
+    found: Mapping[str, str] = unit_data[unit]["dimensions"] if unit in unit_data else {"family": unit}
     return found
 
 

@@ -8,8 +8,10 @@ import orjson
 
 from douane.core.charge import Charge
 from douane.core.decode import DecodeError, Decoder, Plain, decoder
-from douane.core.usage import anthropic, openai_chat
+from douane.core.usage.framing import Framing
 from douane.core.usage.members import MemberScanner
+from douane.core.usage.openai_chat import OpenAIChat
+from douane.core.usage.reader import Reader
 from douane.core.usage.tokens import Usage
 
 if TYPE_CHECKING:
@@ -20,6 +22,15 @@ KEPT_JSON_BYTES = 256 * 1024
 
 MOST_DECODED_BYTES = 16 * 1024 * 1024
 """Of a compressed answer, though none is asked for; a larger one is charged at the full reservation."""
+
+_FRAMINGS: dict[str, Framing] = {
+    "text/event-stream": "sse",
+    "application/vnd.amazon.eventstream": "aws",
+    "application/x-ndjson": "lines",
+    "application/jsonl": "lines",
+    "application/x-jsonl": "lines",
+    "application/stream+json": "lines",
+}
 
 UNSEEN_TOKENS = 64
 """Generated beyond the last byte that was seen of an aborted stream."""
@@ -34,23 +45,19 @@ class ResponseMeter:
         self._status = status
         self._blind = False
         """True once the response can no longer be read; it is passed on all the same."""
-        kind = encoding = b""
-        for name, value in headers:
-            lower = name.lower()
-            if lower == b"content-type":
-                kind = value.strip().lower()
-            elif lower == b"content-encoding":
-                encoding += value
-        self._stream = kind.startswith(b"text/event-stream")
+        heads = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in headers}
+        kind = heads.get("content-type", "").partition(";")[0].strip().lower()
+        framing = _FRAMINGS.get(kind) or (plan.api.streams_as if plan.stream else None)
+        self._stream = framing is not None
         self._decoder: Decoder = Plain()
+        encoding = b"".join(value for name, value in headers if name.lower() == b"content-encoding")
         try:
             self._decoder = decoder(encoding.decode("latin-1"), MOST_DECODED_BYTES)
         except DecodeError:
             self._blind = True
-        self._strips = plan.strip_usage and self._stream and not self._blind and isinstance(self._decoder, Plain)
-        self._reader: openai_chat.OpenAIChat | anthropic.AnthropicMessages = (
-            openai_chat.OpenAIChat(strip=self._strips) if plan.api == "openai.chat" else anthropic.AnthropicMessages()
-        )
+        self._strips = plan.strip_usage and framing == "sse" and not self._blind and isinstance(self._decoder, Plain)
+        self._reader: Reader = OpenAIChat(strip=True) if self._strips else plan.api.reader(framing or "sse")
+        self._reader.head(heads)
         self._kept: bytearray | None = bytearray()
         self._scanner: MemberScanner | None = None
         self._charge: Charge | None = None
@@ -99,6 +106,8 @@ class ResponseMeter:
 
     def _settle(self, *, complete: bool) -> Charge:
         usage = self._usage()
+        if (stated := self._book.stated_nano(self._plan, usage)) is not None and usage.reported:
+            return self._charged(stated, usage, "stated")
         if usage.reported and usage.totals():  # nothing used for an answer would be free of charge in silence
             priced = self._book.charge_nano(self._plan, usage)
             if priced is None:
@@ -107,8 +116,10 @@ class ResponseMeter:
             return self._charged(amount, usage, "usage" if exact else "fallback", estimated=not exact)
         if self._status >= 400 and not usage.parts:
             return self._charged(0, usage, "released")
+        if complete and self._plan.bound.exact:
+            return self._charged(self._plan.reserve_nano, usage, "request")
         if complete:
-            return self._full("fallback", usage)
+            return self._full("pending" if usage.pending else "fallback", usage)
         return self._aborted(usage)
 
     def _usage(self) -> Usage:
@@ -142,7 +153,7 @@ class ResponseMeter:
         output = -(-self._reader.visible_bytes // 2) + UNSEEN_TOKENS
         if usage.parts:
             _, last = usage.parts[-1]
-            last["output_tokens"] = max(last["output_tokens"], output)
+            last["output_tokens"] = max(last.get("output_tokens", 0), output)
             estimate = self._seen_nano(usage)
         else:
             estimate = self._book.worst_nano(plan, output) or plan.reserve_nano

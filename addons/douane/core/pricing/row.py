@@ -17,8 +17,11 @@ PRICE_SCALE = 10**24
 
 _PER_NANO = PRICE_SCALE // 10**9
 
-CHEAPER_THAN_WHOLE = frozenset({"cache_read_tokens"})
-"""Units that may be charged as what contains them where they have no price of their own: that is never too little."""
+CHEAPER_THAN_WHOLE = frozenset(
+    {"cache_read_tokens", "cache_audio_read_tokens", "cache_image_read_tokens", "cache_video_read_tokens"}
+    | {"input_image_tokens", "input_video_tokens", "output_reasoning_tokens"}
+)
+"""Units that are charged as what contains them where they have no price of their own: that is never too little."""
 
 
 class InconsistentUsage(Exception):
@@ -104,25 +107,28 @@ class PriceRow:
         output_tokens: int,
         units: Iterable[str] = (),
         *,
-        web_searches: int = 0,
+        fees: Iterable[tuple[str, int]] = (),
         percent: int = 100,
     ) -> int | None:
         """The most that a call of up to so many tokens can cost, rounded up; None where one of its units has no price.
 
-        `units` may occur beside plain input and output.
+        `units` may occur beside plain input and output; `fees` are (unit, times) beside tokens.
         """
-        occurring = {"input_tokens", "output_tokens", *units}
-        if not occurring <= self.names | CHEAPER_THAN_WHOLE or (web_searches and "web_searches" not in self.names):
+        occurring = set(units)
+        if input_tokens:
+            occurring.add("input_tokens")
+        if output_tokens:
+            occurring.add("output_tokens")
+        charged = dict(fees)
+        if not occurring <= self.names | CHEAPER_THAN_WHOLE or not charged.keys() <= self.names:
             return None
         highest = {"input": 0, "output": 0}
-        fees = 0
+        beside = 0
         for priced in self.units:
             if priced.kind != "fee":
                 if priced.name in occurring:
                     highest[priced.kind] = max(highest[priced.kind], priced.price.highest(input_tokens))
-            elif priced.name == "web_searches":
-                fees += web_searches * priced.price.base
-            elif priced.name == "requests":
-                fees += priced.price.base
+            else:
+                beside += charged.get(priced.name, int(priced.name == "requests")) * priced.price.base
         tokens = input_tokens * highest["input"] + output_tokens * highest["output"]
-        return -(-(tokens * percent + fees * 100) // (100 * _PER_NANO))
+        return -(-(tokens * percent + beside * 100) // (100 * _PER_NANO))
