@@ -92,12 +92,12 @@ def test_anthropic_is_capped_too(product: Product, providers: Providers, stream:
     [
         (
             "generativelanguage.googleapis.com",
-            "/v1beta/models/gemini-2.5-flash:generateContent",
+            "/v1beta/models/gemini-0.1-lost:generateContent",
             {"contents": [{"parts": [{"text": "hi"}]}]},
         ),
         (INFERENCE, "/v1/chat/completions", {"model": "m", "messages": []}),
         (INFERENCE, "/anything", {"model": "m", "messages": [{"role": "user", "content": "hi"}]}),
-        ("api.openai.com", "/v1/responses", {"model": "gpt-4.1-mini", "input": "hi"}),
+        ("api.openai.com", "/v1/responses", {"model": "gpt-4.1-mini", "input": "hi", "tools": [{"type": "mcp"}]}),
         ("api.openai.com", "/v1/chat/completions", {"model": "no-such-model-9", "messages": []}),
     ],
 )
@@ -109,6 +109,55 @@ def test_a_capped_agent_cannot_turn_to_what_cannot_be_metered(
         answer = wire.ask(request("POST", host, path, json.dumps(body).encode(), "Content-Type: application/json"))
     assert (answer.status, answer.code) == (403, "model_unpriced")
     assert providers.stand_in.seen(host=host) == []
+
+
+def test_near_the_cap_an_answer_is_made_shorter_and_then_refused(product: Product, providers: Providers) -> None:
+    agent = product.agent("brief", cap_usd="0.03")
+    whole = json.loads(CHAT) | {"max_tokens": 8_000}
+    body = json.dumps(whole).encode()
+    limits = []
+    while (answer := chat(product, agent, body)).status == 200:
+        limits.append(int(answer.header("douane-output-limit") or 8_000))
+        assert json.loads(providers.stand_in.seen("POST")[-1].body) == whole | {"max_tokens": limits[-1]}
+    assert answer.code == "cost_limit_exceeded"
+    assert limits[0] == 8_000, "nothing is touched while there is room"
+    assert limits == sorted(limits, reverse=True)
+    assert 1_024 <= limits[-1] < 8_000
+    assert 22_000_000 < providers.bill.total_nano() <= 30_000_000
+    clamped = [record for record in product.log(kind="intent", agent="brief") if "output_clamped" in str(record)]
+    assert len(clamped) == len([limit for limit in limits if limit < 8_000])
+
+    billed = providers.bill.total_nano()
+    for changed in ({"response_format": {"type": "json_object"}}, {"model": "gpt-5", "max_completion_tokens": 8_000}):
+        careful = product.agent(f"careful{len(changed)}", cap_usd="0.01")
+        assert chat(product, careful, json.dumps(whole | changed).encode()).code == "cost_limit_exceeded"
+    assert providers.bill.total_nano() == billed
+
+
+def test_a_stream_that_outruns_its_reservation_is_cut(product: Product, providers: Providers) -> None:
+    """The provider reports a thousand times what a body so small can have."""
+    agent = product.agent("victim", cap_usd="1")
+    providers.bill.input_tokens = 100_000
+    wanted = {"model": "claude-haiku-4-5", "max_tokens": 500, "messages": [{"role": "user", "content": "hi"}]}
+    fields = ("x-api-key: sk-ant-wire", "anthropic-version: 2023-06-01", "Content-Type: application/json")
+    providers.stand_in.pace.close()
+    with Wire.tunnel(agent, product.proxy_address, "api.anthropic.com") as wire:
+        providers.stand_in.pace.release(1)
+        body = json.dumps(wanted | {"stream": True}).encode()
+        answer = wire.ask(request("POST", "api.anthropic.com", "/v1/messages", body, *fields))
+    providers.stand_in.pace.open()
+    assert answer.status == 200
+    assert not answer.whole
+    assert b"message_start" in answer.body
+    assert b"content_block_start" not in answer.body
+    last = answer.body.rstrip().rpartition(b"\n\n")[2]
+    assert last.startswith(b"event: error\ndata: ")
+    assert json.loads(last.partition(b"data: ")[2])["error"]["type"] == "cost_limit_exceeded"
+    eventually(lambda: product.spend("victim")["settled_usd"] >= 0.1, "the charge of what was reported")
+    assert product.spend("victim")["reserved_usd"] == 0
+    (result,) = product.log(kind="result", agent="victim")
+    assert result["outcome"] == "aborted"
+    assert result["overrun_nano"] > 0
 
 
 @pytest.mark.timeout(200)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from douane.calls.agents import AGENT_UNKNOWN
 from douane.calls.call import Call, Passage
-from douane.calls.inspection import Inspection, Inspector, RuleSet, TooLargeToInspect
+from douane.calls.inspection import Inspection, Inspector, RuleSet, TooLargeToInspect, is_small
 from douane.calls.waiting import BudgetQueue, Verdicts
 from douane.core.catalog.hints import Hints
 from douane.core.charge import Unpriced
@@ -47,6 +47,9 @@ from douane.store.interface import (
 
 if TYPE_CHECKING:
     from douane.edge.destinations import Destinations
+
+OUTPUT_CLAMPED = "output_clamped"
+"""Among a decision's reasons: the answer was made no longer than what was left of the cap affords."""
 
 LOOK_AGAIN_S = 2.0
 """A waiting connection reads its review at least this often, so that no lost wake-up costs more."""
@@ -178,15 +181,23 @@ class Admission:
                 details={"rule": decision.rule},
             )
         intent = self._intent(call, inspection, decision, reserve_nano, budget, rules)
-        admitted: tuple[Intent, Admitted] | TicketGone | Refusal
+        admitted: tuple[Intent, Admitted] | TicketGone | CapExceeded | Refusal
         if decision.enforced and decision.effect is Effect.HOLD:
             admitted = await self._hold(call, inspection, decision, limits, intent, rules)
         else:
             admitted = await self._reserve(call, intent, rules)
+            while isinstance(admitted, CapExceeded):
+                shorter = _shorter(call, inspection, admitted, budget, rules)
+                if shorter is None:
+                    return cap_exceeded(intent, admitted)
+                inspection, plan = shorter
+                intent = _with_less(intent, inspection, plan)
+                admitted = await self._reserve(call, intent, rules)
         if isinstance(admitted, Refusal):
             return admitted
-        if isinstance(admitted, TicketGone):  # only a held call names a ticket
+        if isinstance(admitted, TicketGone | CapExceeded):  # only a held call names a ticket
             raise AssertionError(admitted)  # noqa: TRY004 - a programmer error
+        call.request_digest = inspection.digest
         intent, receipt = admitted
         return Passage(
             call_id=call.call_id,
@@ -196,8 +207,9 @@ class Admission:
             effect=decision.effect.value,
             rule=decision.rule,
             receipt=f"{receipt.seq}/{receipt.hash}",
-            reserve_nano=reserve_nano,
+            reserve_nano=intent.reserve_nano,
             review_id=intent.review_id,
+            clamped_tokens=plan.clamped_tokens if plan else None,
             meter=(lambda status, headers: rules.prices.meter(plan, status, headers)) if plan else None,
             rewrites_response=plan.strip_usage if plan else False,
             assumed_nano=assumed_nano,
@@ -249,7 +261,7 @@ class Admission:
 
     async def _reserve(
         self, call: Call, intent: Intent, rules: RuleSet
-    ) -> tuple[Intent, Admitted] | TicketGone | Refusal:
+    ) -> tuple[Intent, Admitted] | TicketGone | CapExceeded | Refusal:
         """Reserve and record in one durable step; queue behind the agent's own reservations where that is enough."""
         answer: StoreAnswer | Refusal | None = None
 
@@ -273,9 +285,7 @@ class Admission:
         match answer:
             case Admitted():
                 return intent, answer
-            case CapExceeded():
-                return cap_exceeded(intent, answer)
-            case TicketGone() | Refusal():
+            case CapExceeded() | TicketGone() | Refusal():
                 return answer
             case _:
                 raise AssertionError(answer)
@@ -311,6 +321,8 @@ class Admission:
                     if call.gone.is_set():  # the ticket stays for the agent's next identical call
                         return held(review, intent)
                     admitted = await self._reserve(call, replace(intent, review_id=review.review_id), rules)
+                    if isinstance(admitted, CapExceeded):
+                        return cap_exceeded(intent, admitted)
                     if not isinstance(admitted, TicketGone):
                         return admitted
                     review = replace(review, state=admitted.state)
@@ -381,6 +393,27 @@ class Admission:
             )
         except StoreError:
             return
+
+
+def _shorter(
+    call: Call, inspection: Inspection, answer: CapExceeded, budget: Budget, rules: RuleSet
+) -> tuple[Inspection, Plan] | None:
+    """The call with an answer as long as what is left affords; None where it would be broken, or of no use."""
+    if budget.cap_nano is None or not is_small(call.request):
+        return None
+    shorter = inspection.clamped(rules.prices, call.request, budget.cap_nano - answer.settled_nano)
+    return (shorter, shorter.plan) if shorter is not None and isinstance(shorter.plan, Plan) else None
+
+
+def _with_less(intent: Intent, inspection: Inspection, plan: Plan) -> Intent:
+    codes = intent.reason_codes
+    return replace(
+        intent,
+        reserve_nano=plan.reserve_nano,
+        request_digest=inspection.digest,
+        request_bytes=len(inspection.forward.body),
+        reason_codes=codes if OUTPUT_CLAMPED in codes else (*codes, OUTPUT_CLAMPED),
+    )
 
 
 _model_shown = functools.lru_cache(maxsize=1024)(mask_text)

@@ -34,6 +34,9 @@ class Meter(Protocol):
     def end(self) -> bytes:
         """The provider ended its body; returns what is still to forward."""
 
+    def farewell(self) -> bytes | None:
+        """An error event for the client where the response has to be cut here: it costs more than was reserved."""
+
     def charge(self, *, complete: bool) -> Charge:
         """The charge for what was seen."""
 
@@ -83,6 +86,8 @@ class Passage:
     """Makes the meter of a billable call from the response's status and headers."""
     rewrites_response: bool = False
     """True where usage is read from a stream whose client did not ask for it: it loses what only the meter wanted."""
+    clamped_tokens: int | None = None
+    """The answer's length where the request asks for less than its client did: no more was affordable."""
     assumed_nano: int = 0
     """Charged whatever the response says, for a call that cannot be metered."""
     listener: Listener | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pickle import UnpicklingError
 from typing import Any
 
@@ -66,6 +66,16 @@ class Inspection:
     forward: RawRequest
     """The request that may go upstream: with the rewritten body, where there is one."""
     digest: str
+
+    def clamped(self, prices: PriceBook, raw: RawRequest, room_nano: int) -> Inspection | None:
+        """The same request, asking for no more output than an amount affords; None where that would do harm."""
+        if not isinstance(self.plan, Plan):
+            return None
+        plan = prices.clamp(self.plan, self.request.body, room_nano)
+        if plan is None:
+            return None
+        forward = _metered(raw, self.request, plan)
+        return replace(self, plan=plan, forward=forward, digest=request_digest(forward))
 
 
 def inspect(raw: RawRequest, catalog: Catalog, prices: PriceBook) -> Inspection:

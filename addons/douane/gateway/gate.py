@@ -8,6 +8,7 @@ from typing import Protocol
 
 import orjson
 from mitmproxy import http
+from mitmproxy.connection import Server
 from mitmproxy.proxy import server_hooks
 
 from douane.calls.agents import AGENT_UNKNOWN
@@ -59,12 +60,18 @@ class Gate:
     """The addon that admits requests and settles responses."""
 
     def __init__(
-        self, node: Node, connections: Connections, authenticate: Authenticate, cut: Callable[[str], None]
+        self,
+        node: Node,
+        connections: Connections,
+        authenticate: Authenticate,
+        cut: Callable[[str], None],
+        hang_up: Callable[[str, Server], None],
     ) -> None:
         self._node = node
         self._connections = connections
         self._authenticate = authenticate
         self._cut = cut
+        self._hang_up = hang_up
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """Ask for leave; without it the flow carries a refusal and never goes upstream."""
@@ -140,9 +147,11 @@ class Gate:
         decision = f"{passage.effect}; tool={passage.classification.tool}; call={flow.id}"
         fields.append((b"Douane-Decision", decision.encode("ascii", "replace")))
         fields.append((b"Douane-Receipt", passage.receipt.encode()))
+        if passage.clamped_tokens is not None:
+            fields.append((b"Douane-Output-Limit", b"%d" % passage.clamped_tokens))
         response.data.headers.fields = tuple(fields)
-        client_id = flow.client_conn.id
-        response.stream = Tap(call, lambda: self._cut(client_id))
+        client_id, server = flow.client_conn.id, flow.server_conn
+        response.stream = Tap(call, lambda: self._cut(client_id), lambda: self._hang_up(client_id, server))
 
     def response(self, flow: http.HTTPFlow) -> None:
         """The provider's response is complete, or a refusal is."""

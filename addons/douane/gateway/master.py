@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from mitmproxy import master, options
 from mitmproxy.addons import next_layer, proxyserver, tlsconfig
+from mitmproxy.connection import Server
 
 from douane.api.server import ApiServer
 from douane.calls.node import Node, NodeError
@@ -64,7 +65,7 @@ class ProxyNode:
         self.master.addons.add(locked, *mitmproxy_addons)
         locked.apply(self.options)
         authenticate = Authenticate(node, self.connections)
-        gate = Gate(node, self.connections, authenticate, self.cut)
+        gate = Gate(node, self.connections, authenticate, self.cut, self.hang_up)
         self.addons: list[object] = [
             authenticate,
             mitmproxy_addons[1],  # NextLayer
@@ -102,6 +103,11 @@ class ProxyNode:
         """End one client's connection at once."""
         if self.listener is not None:
             self.listener.cut(connection_id)
+
+    def hang_up(self, connection_id: str, server: Server) -> None:
+        """End a provider's connection in the middle of what it sends."""
+        if self.listener is not None:
+            self.listener.hang_up(connection_id, server)
 
     async def stop(self) -> None:
         """Refuse new calls, let those under way end, give each its result, close the store: in this order."""

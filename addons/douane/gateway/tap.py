@@ -10,6 +10,9 @@ from douane.calls.call import OpenCall
 logger = logging.getLogger(__name__)
 
 
+OUTRUN = "cut: the provider reported more than was reserved"
+
+
 class Tap:
     """What mitmproxy calls with each chunk as the provider sent it, and with b"" at the end.
 
@@ -18,11 +21,14 @@ class Tap:
     would end a chunked body.
     """
 
-    __slots__ = ("_call", "_cut", "_dead")
+    __slots__ = ("_call", "_cut", "_dead", "_hang_up")
 
-    def __init__(self, call: OpenCall, cut: Callable[[], None]) -> None:
+    def __init__(self, call: OpenCall, cut: Callable[[], None], hang_up: Callable[[], None]) -> None:
         self._call = call
         self._cut = cut
+        """Ends the client's connection at once."""
+        self._hang_up = hang_up
+        """Ends the provider's; what the client was sent still reaches it."""
         self._dead = False
 
     def __call__(self, data: bytes) -> bytes | Iterable[bytes]:
@@ -37,7 +43,15 @@ class Tap:
         if meter is None:
             return data or []
         try:
-            return (meter.feed(data) if data else meter.end()) or []
+            if not data:
+                return meter.end() or []
+            sent = meter.feed(data)
+            if (farewell := meter.farewell()) is not None:
+                self._dead = True
+                call.finish(complete=False, error=OUTRUN)
+                self._hang_up()
+                sent += farewell
+            return sent or []
         except Exception:
             self._dead = True
             logger.exception("the meter of call %s failed; its response is cut", call.passage.call_id)

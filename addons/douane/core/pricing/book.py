@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import blake3
+import orjson
 
 from douane.core.charge import Unpriced
 from douane.core.hosts import provider_of
@@ -30,8 +31,12 @@ from douane.core.pricing.row import CHEAPER_THAN_WHOLE, InconsistentUsage, Price
 from douane.core.refusal import RequestAmbiguous
 from douane.core.request import CanonicalRequest, is_signed
 from douane.core.tool import Classification
+from douane.core.usage.members import with_value
 from douane.core.usage.openai_chat import with_usage
 from douane.core.usage.tokens import Quantities, Usage, mapping
+
+LEAST_CLAMPED_TOKENS = 1_024
+"""An answer that is cut shorter than this is of no use to anybody."""
 
 MOST_ROWS = 4096
 """Compiled rows that are kept, answers for unknown models among them."""
@@ -110,6 +115,10 @@ class Plan:
     percent: int
     """Surcharge on tokens, known from the request."""
     bound: Bound
+    signed: bool = False
+    """The body cannot be changed."""
+    clamped_tokens: int | None = None
+    """The answer's length where the request was made to ask for less than its client did."""
 
 
 class PriceBook:
@@ -208,7 +217,38 @@ class PriceBook:
             contexts,
             percent=percent,
             bound=worst,
+            signed=is_signed(request) or request.media_type == "multipart/form-data",
         )
+
+    def clamp(self, plan: Plan, body: bytes, room_nano: int) -> Plan | None:
+        """The plan with its output limit lowered to what an amount affords; None where that would break the answer.
+
+        `body` is the request's, as it would be sent. A limit is lowered to at least `LEAST_CLAMPED_TOKENS`.
+        """
+        limit = plan.bound.limit
+        if limit is None or plan.signed or len(plan.bound.works) != 1:
+            return None
+        most = plan.bound.works[0].output_tokens // limit.times
+        low, high = LEAST_CLAMPED_TOKENS, most - 1
+        if high < low or not self._affords(plan, low * limit.times, room_nano):
+            return None
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self._affords(plan, middle * limit.times, room_nano) else (low, middle - 1)
+        work = replace(plan.bound.works[0], output_tokens=low * limit.times)
+        reserve_nano = self.worst_nano(plan, work.output_tokens)
+        assert reserve_nano is not None
+        return replace(
+            plan,
+            reserve_nano=reserve_nano,
+            body=_limited(plan.body or body, limit.path, low),
+            bound=replace(plan.bound, works=(work,)),
+            clamped_tokens=low,
+        )
+
+    def _affords(self, plan: Plan, output_tokens: int, room_nano: int) -> bool:
+        worst = self.worst_nano(plan, output_tokens)
+        return worst is not None and worst <= room_nano
 
     def meter(self, plan: Plan, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> ResponseMeter:
         """A meter for the response of a planned call."""
@@ -282,6 +322,15 @@ class PriceBook:
     def stated_nano(self, plan: Plan, usage: Usage) -> int | None:
         """What the provider says that the call cost; None where it says nothing, or is not to be believed."""
         return usage.stated_nano if self._believes and plan.provider in _STATED else None
+
+
+def _limited(body: bytes, path: tuple[str, ...], tokens: int) -> bytes:
+    """A body with its output limit replaced, or added, and otherwise as it was."""
+    name, *inner = path
+    if not inner:
+        return with_value(body, name, b"%d" % tokens)
+    members = orjson.loads(body)[name]
+    return with_value(body, name, orjson.dumps(members | {inner[0]: tokens}))
 
 
 def _members(request: CanonicalRequest, api: Api | None) -> dict[str, Any] | None:

@@ -8,6 +8,8 @@ import orjson
 
 from douane.core.charge import Charge
 from douane.core.decode import DecodeError, Decoder, Plain, decoder
+from douane.core.pricing import apis
+from douane.core.pricing.apis import Api
 from douane.core.usage.framing import Framing
 from douane.core.usage.members import MemberScanner
 from douane.core.usage.openai_chat import OpenAIChat
@@ -58,6 +60,9 @@ class ResponseMeter:
         self._strips = plan.strip_usage and framing == "sse" and not self._blind and isinstance(self._decoder, Plain)
         self._reader: Reader = OpenAIChat(strip=True) if self._strips else plan.api.reader(framing or "sse")
         self._reader.head(heads)
+        self._sends_events = framing == "sse" and isinstance(self._decoder, Plain)
+        self._checked = self._reader.usage.parts
+        """The usage that was last held against the reservation."""
         self._kept: bytearray | None = bytearray()
         self._scanner: MemberScanner | None = None
         self._charge: Charge | None = None
@@ -73,6 +78,21 @@ class ResponseMeter:
                 self._blind = True
                 self._kept = None
         return chunk
+
+    def farewell(self) -> bytes | None:
+        """An error event in the provider's shape where what it reported so far costs more than was reserved, or None.
+
+        Only what the provider itself reports counts: no stream is cut for an estimate.
+        """
+        parts = self._reader.usage.parts
+        if not self._stream or parts is self._checked:
+            return None
+        self._checked = parts
+        try:
+            outran = self._seen_nano(self._reader.usage) > self._plan.reserve_nano
+        except Exception:  # noqa: BLE001 - the charge will say so, at the stream's end
+            return None
+        return error_event(self._plan.api) if outran and self._sends_events else b"" if outran else None
 
     def end(self) -> bytes:
         """The provider ended its body; returns what is still to forward."""
@@ -163,3 +183,19 @@ class ResponseMeter:
     def _charged(self, amount_nano: int, usage: Usage, method: str, *, estimated: bool = False) -> Charge:
         model = usage.model or self._plan.model
         return Charge(amount_nano, model, usage.totals(), estimated, method, usage.response_id)
+
+
+def error_event(api: Api) -> bytes:
+    """The event that tells a client of the provider's SDK that the stream ends here, and why."""
+    code, message = "cost_limit_exceeded", "The response cost more than was reserved for it and was cut by Douane."
+    match api:
+        case apis.MESSAGES:
+            error: Any = {"type": "error", "error": {"type": code, "message": message}}
+        case apis.RESPONSES:
+            error = {"type": "error", "code": code, "message": message, "param": None, "sequence_number": 0}
+        case apis.GEMINI:
+            error = {"error": {"code": 403, "status": "PERMISSION_DENIED", "message": message}}
+        case _:
+            error = {"error": {"type": code, "code": code, "message": message, "param": None}}
+    head = b"event: error\n" if "type" in error else b""
+    return b"\n\n" + head + b"data: " + orjson.dumps(error) + b"\n\n"

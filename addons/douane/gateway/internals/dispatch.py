@@ -316,6 +316,10 @@ class GovernedConnection(server.LiveConnectionHandler):
         self.ending = True
         self._abort(self.client)
 
+    def hang_up(self, server: connection.Server) -> None:
+        """End a provider's connection in the middle of whatever it sends; its client's ends after what it was sent."""
+        self._abort(server)
+
     def log(self, message: str, level: int = logging.INFO, exc_info: Any = None) -> None:
         """Log errors only, and only their first line: mitmproxy's messages quote the traffic."""
         if level >= logging.ERROR:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 
 from mitmproxy import options
+from mitmproxy.connection import Server
 from mitmproxy.proxy import mode_specs
 
 from douane.edge.ports import raise_descriptors
@@ -72,6 +73,12 @@ class Listener:
         handler = self._live.get(connection_id)
         if handler is not None:
             handler.cut()
+
+    def hang_up(self, connection_id: str, server: Server) -> None:
+        """End a provider's connection; its client's ends after what it was sent."""
+        handler = self._live.get(connection_id)
+        if handler is not None:
+            handler.hang_up(server)
 
     def stop_listening(self) -> None:
         """Accept no further client."""

@@ -8,6 +8,7 @@ from typing import Any
 from douane.core.charge import Unpriced
 from douane.core.pricing.bounds.work import (
     Bound,
+    OutputLimit,
     RowOf,
     Work,
     at_the_provider,
@@ -81,7 +82,9 @@ def messages(body: Mapping[str, Any], body_bytes: bytes, row: PriceRow, row_of: 
     )
     fees = (("web_searches", searches),) if searches else ()
     works.insert(0, Work(input_tokens, output_tokens, frozenset(units), fees))
-    return Bound(tuple(works), hidden)
+    structured = body.get("output_config") is not None or body.get("output_format") is not None
+    limit = None if hidden or structured else OutputLimit(("max_tokens",))
+    return Bound(tuple(works), hidden, limit=limit)
 
 
 def _server_tool(model: str, tool: Mapping[str, Any], row_of: RowOf) -> tuple[int, Work | None] | Unpriced:

@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from douane.core.charge import Unpriced
-from douane.core.pricing.bounds.work import Bound, RowOf, Work, at_the_provider, input_bound, is_escaped, items
+from douane.core.pricing.bounds.work import (
+    Bound,
+    OutputLimit,
+    RowOf,
+    Work,
+    at_the_provider,
+    input_bound,
+    is_escaped,
+    items,
+)
 from douane.core.pricing.row import PriceRow
 from douane.core.usage.tokens import count, mapping
 
@@ -61,7 +70,21 @@ def generate(body: Mapping[str, Any], body_bytes: bytes, row: PriceRow, row_of: 
         frozenset(units) & row.names | {"cache_read_tokens"},
         tuple((unit, times) for unit, times in fees.items() if times),
     )
-    return Bound((work,), hidden_output=True)
+    return Bound((work,), hidden_output=True, limit=_limit(body, settings, several))
+
+
+def _limit(body: Mapping[str, Any], settings: Any, several: int) -> OutputLimit | None:
+    """Where the answer may be made shorter: it is plain text of a model that is told not to think."""
+    if not isinstance(settings, Mapping) or not isinstance(body.get("generationConfig"), Mapping):
+        return None
+    plain = not any(
+        _either(settings, name) is not None
+        for name in ("responseSchema", "responseJsonSchema", "responseMimeType", "responseModalities")
+    )
+    thinks = mapping(_either(settings, "thinkingConfig")).get("thinkingBudget") != 0
+    if not plain or thinks or "max_output_tokens" in settings or body.get("tools"):
+        return None
+    return OutputLimit(("generationConfig", "maxOutputTokens"), several)
 
 
 def embed(body: Mapping[str, Any], body_bytes: bytes, row: PriceRow, row_of: RowOf) -> Bound | Unpriced:  # noqa: ARG001

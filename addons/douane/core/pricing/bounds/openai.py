@@ -8,6 +8,7 @@ from typing import Any
 from douane.core.charge import Unpriced
 from douane.core.pricing.bounds.work import (
     Bound,
+    OutputLimit,
     RowOf,
     Work,
     at_the_provider,
@@ -72,7 +73,14 @@ def chat(body: Mapping[str, Any], body_bytes: bytes, row: PriceRow, row_of: RowO
     if body.get("prediction") is not None:  # what is predicted and not used is charged as output
         output += len(body_bytes) * several
     work = Work(input_bound(len(body_bytes), row, refers=refers), output, frozenset(units))
-    return Bound((work,), hidden_output=not model.startswith(_PLAIN))
+    hidden = not model.startswith(_PLAIN)
+    limit = None
+    both = body.get("max_tokens") is not None and body.get("max_completion_tokens") is not None
+    structured = body.get("response_format") is not None or body.get("prediction") is not None
+    if not (hidden or both or structured or body.get("modalities")):
+        name = "max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"
+        limit = OutputLimit((name,), several)
+    return Bound((work,), hidden, limit=limit)
 
 
 def _answers(body: Mapping[str, Any]) -> int | None:
@@ -137,7 +145,10 @@ def responses(body: Mapping[str, Any], body_bytes: bytes, row: PriceRow, row_of:
         input_tokens, output_tokens = input_tokens * 2, output_tokens + row.max_output_tokens
     units = input_units(row, "cache_write_tokens")
     works.insert(0, Work(input_tokens, output_tokens, units, tuple(sorted(fees.items()))))
-    return Bound(tuple(works), hidden_output=hosted or not model.startswith(_PLAIN))
+    hidden = hosted or not model.startswith(_PLAIN) or body.get("reasoning") is not None
+    structured = body.get("text") is not None or body.get("context_management") is not None
+    limit = None if hidden or structured else OutputLimit(("max_output_tokens",))
+    return Bound(tuple(works), hidden, limit=limit)
 
 
 def embeddings(body: Mapping[str, Any], body_bytes: bytes, row: PriceRow, row_of: RowOf) -> Bound | Unpriced:  # noqa: ARG001

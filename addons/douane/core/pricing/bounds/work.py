@@ -41,6 +41,16 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputLimit:
+    """Where a request says how much may be generated, and what may be written there without harm."""
+
+    path: tuple[str, ...]
+    """Member by member, from the body's top."""
+    times: int = 1
+    """Answers that each may be so long."""
+
+
+@dataclass(frozen=True, slots=True)
 class Bound:
     """The worst case of one request."""
 
@@ -49,6 +59,8 @@ class Bound:
     """Whether the provider may generate, or do, what the client does not see."""
     exact: bool = False
     """Whether it is the charge: what is paid for stands in the request."""
+    limit: OutputLimit | None = None
+    """None: a shorter answer than asked for would be a broken one."""
 
 
 type RowOf = Callable[[str], PriceRow | None]
