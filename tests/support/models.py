@@ -18,6 +18,9 @@ NANO_PER_TOKEN = {
 }
 """List prices, input and output, in nano-dollars a token."""
 
+PADDING = "x" * 65_536
+"""As often as a request's `metadata.padding` says, before the words of a stream."""
+
 WORDS = tuple(f"word{number} " for number in range(8))
 
 
@@ -104,7 +107,8 @@ class OpenAI:
         include_usage = bool((wanted.get("stream_options") or {}).get("include_usage"))
         common |= {"object": "chat.completion.chunk"}
         extra = {"usage": None} if include_usage else {}
-        deltas = [{"role": "assistant", "content": ""}, *({"content": word} for word in WORDS), {}]
+        padding = [{"content": PADDING}] * int((wanted.get("metadata") or {}).get("padding", 0))
+        deltas = [{"role": "assistant", "content": ""}, *padding, *({"content": word} for word in WORDS), {}]
         await exchange.start(200, (("Content-Type", "text/event-stream; charset=utf-8"), ("Cache-Control", "no-cache")))
         for number, delta in enumerate(deltas):
             if number:

@@ -85,7 +85,7 @@ class Budget:
 class Limits:
     """What one agent may take at a time."""
 
-    concurrent_calls: int = 64
+    concurrent_calls: int = 256
     open_reviews: int = 20
     records_per_minute: int = 600
     connections: int = 256
