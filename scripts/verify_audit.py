@@ -405,6 +405,7 @@ class Story:
         self.kinds: Counter[str] = Counter()
         self.counters: dict[str, int] = {}
         self.open: dict[str, tuple[int, str, int, str | None]] = {}
+        self.deferred: dict[str, tuple[int, str, int]] = {}
         self.seen_calls = 0
         self.accounts: dict[str, Account] = {}
         self.reviews: dict[str, str] = {}
@@ -464,6 +465,22 @@ class Story:
         at, agent, reserve, review = intent
         if record.get("intent") != at or record.get("agent") != agent or record.get("review_id") != review:
             raise Tampered(f"record {seq} is not the result of the intent it names")
+        if review is not None:
+            self.reviews[review] = str(record.get("review_state"))
+        if record.get("deferred") is True:
+            if integer(record, "reserve_nano") != reserve or integer(record, "charge_nano") != 0:
+                raise Tampered(f"record {seq} defers another amount than record {at} reserved")
+            self.deferred[record["call_id"]] = (seq, agent, reserve)
+            return
+        self._book(record, seq, at, reserve)
+
+    def _adjust(self, record: dict[str, Any], seq: int) -> None:
+        deferred = self.deferred.pop(record.get("call_id", ""), None)
+        if deferred is None or record.get("agent") != deferred[1]:
+            raise Tampered(f"record {seq} settles what no record deferred")
+        self._book(record, seq, deferred[0], deferred[2])
+
+    def _book(self, record: dict[str, Any], seq: int, at: int, reserve: int) -> None:
         account = self._account(record)
         charge = integer(record, "charge_nano", 0)
         if integer(record, "reserve_nano", 0) != reserve or charge < 0:
@@ -481,8 +498,6 @@ class Story:
             account.times.append(ts)
             account.totals.append(account.cum_nano)
             account.charges += 1
-        if review is not None:
-            self.reviews[review] = str(record.get("review_state"))
 
     def _review(self, record: dict[str, Any], seq: int) -> None:
         review = record.get("review_id")

@@ -28,7 +28,6 @@ async def place(tmp_path: Path) -> Place:
     async with place.opened(boot_clock=place.clock) as store:
         await tell_every_kind(store, place.clock)
         await store._do(lambda engine: engine.append(Kind.ERASE, {"by": "operator", "record": 2, "name": "arguments"}))
-        await store._do(lambda engine: engine.append(Kind.ADJUST, {"amount_nano": 5, "why": "invoice"}, agent="worker"))
         await store._do(lambda engine: engine.append(Kind.PRUNE, {"before": 0}))
         await store._do(lambda engine: engine.append(Kind.CLOCK, {"step_us": 5, "ledger_us": 7}))
         await until_settled(store)
@@ -306,6 +305,7 @@ async def test_what_the_records_tell_must_add_up(tmp_path: Path, capsys: pytest.
             Kind.RESULT: {"call_id": "none", "intent": 0, "outcome": "completed"},
             Kind.VERDICT: {"review_id": "none", "reviewer": "rita", "outcome": "approved"},
             Kind.EXPIRY: {"review_id": "none"},
+            Kind.ADJUST: {"call_id": "none", "reserve_nano": 0, "charge_nano": 5, "ledger_us": 1},
             Kind.INTENT: {"call_id": "x", "review_id": "none", "reserve_nano": 0},
         }.items()
     ):

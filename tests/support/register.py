@@ -94,6 +94,18 @@ def completed(call: Intent, charge_nano: int | None = None, **changes: Any) -> R
     return replace(Result(call.call_id, "completed", 200, charge, response_bytes=17, duration_us=4200), **changes)
 
 
+def deferred(call: Intent, response_id: str) -> Result:
+    """A call whose work goes on behind its response."""
+    charge = Charge(0, call.model, method="deferred", response_id=response_id, deferred=True)
+    return replace(completed(call), charge=charge)
+
+
+def told_later(call: Intent, response_id: str, charge_nano: int) -> Result:
+    """A call whose answer tells what earlier work did cost."""
+    charge = Charge(charge_nano, "gpt-4.1-mini", {"output_tokens": 9}, response_id=response_id, later=True)
+    return replace(completed(call), charge=charge)
+
+
 def refused(**changes: Any) -> Refused:
     """A call that was refused."""
     return replace(
@@ -223,6 +235,12 @@ async def tell_every_kind(store: SqliteStore, clock: SetClock) -> None:
     call = priced(1000, 5000)
     assert isinstance(await store.admit(call), Admitted)
     store.settle(completed(call, 1200))
+    call = priced(1000, 5000)
+    assert isinstance(await store.admit(call), Admitted)
+    store.settle(deferred(call, "resp_1"))
+    call = intent()
+    assert isinstance(await store.admit(call), Admitted)
+    store.settle(told_later(call, "resp_1", 300))
     await store.refuse(refused())
     held = review()
     await store.open_review(held, most_open=5)

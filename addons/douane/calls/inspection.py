@@ -82,12 +82,10 @@ def inspect(raw: RawRequest, catalog: Catalog, prices: PriceBook) -> Inspection:
     """Read one request: its plain form, its tool and how it would be charged; raises `RequestAmbiguous`."""
     request = canonicalise(raw)
     classification = catalog.classify(request)
-    plan = None
     forward = raw
-    if classification.billable:
-        plan = prices.plan(request, classification, datetime.datetime.now(datetime.UTC).date())
-        if isinstance(plan, Plan):
-            forward = _metered(raw, request, plan)
+    plan = prices.plan(request, classification, datetime.datetime.now(datetime.UTC).date())
+    if isinstance(plan, Plan):
+        forward = _metered(raw, request, plan)
     return Inspection(request, classification, plan, forward, request_digest(forward))
 
 

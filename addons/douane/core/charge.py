@@ -17,8 +17,12 @@ class Charge:
     estimated: bool = False
     """True when the provider did not report the usage; `method` says how it was bounded."""
     method: str = "usage"
-    """`usage`, `stated`, `aborted-floor`, `full-reservation`, `released`, `fallback`."""
+    """`usage`, `stated`, `aborted-floor`, `full-reservation`, `released`, `fallback`, `request`, `deferred`."""
     response_id: str | None = None
+    deferred: bool = False
+    """The work goes on behind the response: what it costs comes with a later one, under the same `response_id`."""
+    later: bool = False
+    """What an earlier call deferred under this `response_id`; nothing is owed for one that is not known, or paid."""
 
 
 @dataclass(frozen=True, slots=True)

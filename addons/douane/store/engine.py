@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from blake3 import blake3
@@ -58,6 +58,24 @@ class OpenCall:
     review_id: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """Work that goes on behind a response, and the reservation that is kept for it."""
+
+    response_id: str
+    agent: str
+    call_id: str
+    tool: str
+    reserve_nano: int
+    model: str | None
+    ends_ts: int
+    """When the whole reservation counts as spent, in ledger time."""
+
+
+DEFERRED_US = 48 * 3_600_000_000
+"""Providers end work in the background, and batches, within 24 hours."""
+
+
 def policy_in_force(connection: sqlite3.Connection) -> tuple[str, str] | None:
     """Digest and text of the policy in force."""
     row = connection.execute(
@@ -77,6 +95,7 @@ class Engine:
         register: Register,
         open_calls: Iterable[OpenCall],
         review_version: int,
+        deferred: Iterable[Deferred] = (),
     ) -> None:
         self.connection = connection
         self.keys = keys
@@ -85,6 +104,7 @@ class Engine:
         self.ledger = Ledger(connection)
         self.reviews = Reviews(connection, review_version)
         self.open_calls = {call.call_id: call for call in open_calls}
+        self.deferred = {work.response_id: work for work in deferred}
         self._opened: list[tuple[Any, ...]] = []
         self._closed: list[int] = []
 
@@ -191,7 +211,15 @@ class Engine:
         amount_nano = charged(result, call.reserve_nano)
         body["intent"] = call.seq
         body["tool"] = call.tool
-        if call.reserve_nano or amount_nano:
+        charge = result.charge
+        if charge is not None and charge.later:
+            self._settle_deferred(charge)
+            amount_nano = 0
+        if charge is not None and charge.deferred and self._defer(call, body):
+            body["reserve_nano"] = call.reserve_nano
+            body["charge_nano"] = 0
+            body["deferred"] = True
+        elif call.reserve_nano or amount_nano:
             cum_nano, ledger_us = self.ledger.settle(call.agent, call.reserve_nano, amount_nano, self.register.size)
             body["reserve_nano"] = call.reserve_nano
             body["charge_nano"] = amount_nano
@@ -205,6 +233,42 @@ class Engine:
             body["review_state"] = self._finish_review(call.review_id, result)
         self._closed.append(call.seq)
         self.append(Kind.RESULT, body, agent=call.agent, values=values)
+
+    def _defer(self, call: OpenCall, body: bodies.Body) -> bool:
+        """Keep a call's reservation for the work that goes on; False where that work is known already."""
+        response_id = body.get("response_id")
+        if response_id is None or response_id in self.deferred:
+            return False
+        ends_ts = self.clock.ledger_us + DEFERRED_US
+        work = Deferred(response_id, call.agent, call.call_id, call.tool, call.reserve_nano, body.get("model"), ends_ts)
+        self.deferred[response_id] = work
+        self.connection.execute("INSERT INTO deferred VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(work))
+        return True
+
+    def _settle_deferred(self, charge: Charge) -> None:
+        """Book what work in the background did cost, once."""
+        work = self.deferred.get(text(charge.response_id or ""))
+        if work is not None:
+            self._adjust(work, charge, "settled")
+
+    def _adjust(self, work: Deferred, charge: Charge, outcome: str) -> None:
+        del self.deferred[work.response_id]
+        self.connection.execute("DELETE FROM deferred WHERE response_id = ?", (work.response_id,))
+        amount_nano = max(0, integer(charge.amount_nano))
+        cum_nano, ledger_us = self.ledger.settle(work.agent, work.reserve_nano, amount_nano, self.register.size)
+        body = bodies.charge(charge) | {
+            "call_id": work.call_id,
+            "tool": work.tool,
+            "outcome": outcome,
+            "reserve_nano": work.reserve_nano,
+            "charge_nano": amount_nano,
+            "cum_nano": str(cum_nano),
+        }
+        if amount_nano:
+            body["ledger_us"] = ledger_us
+        if amount_nano > work.reserve_nano:
+            body["overrun_nano"] = amount_nano - work.reserve_nano
+        self.append(Kind.ADJUST, body, agent=work.agent)
 
     def _finish_review(self, review_id: str, result: Result) -> str:
         event = _FINISHED.get(result.outcome, ReviewEvent.LOSE)
@@ -282,10 +346,20 @@ class Engine:
         return self._review(review_id)
 
     def expire_due(self) -> list[Review]:
-        """Say of every open review whose time is up that it expired."""
+        """End what is overdue: reviews nobody decided on, work in the background that nobody asked after."""
         due = self.reviews.due(self.clock.ledger_us, EXPIRE_AT_ONCE)
         for row in due:
             self._expire(row)
+        for work in [work for work in self.deferred.values() if work.ends_ts <= self.clock.ledger_us]:
+            charge = Charge(
+                work.reserve_nano,
+                work.model,
+                {},
+                estimated=True,
+                method="full-reservation",
+                response_id=work.response_id,
+            )
+            self._adjust(work, charge, "expired")
         return [self._review(row[0]) for row in due]
 
     def _expire(self, row: tuple[Any, ...]) -> None:

@@ -86,7 +86,7 @@ class Ledger:
 
     def settle(self, agent: str, reserved_nano: int, amount_nano: int, seq: int) -> tuple[int, int]:
         """Book a charge in place of its reservation; returns the agent's running total and the time it is dated."""
-        balance = self._balances[agent]
+        balance = self._balances.get(agent) or self._load(agent)
         balance.reserved_nano -= reserved_nano
         balance.changed = True
         if amount_nano:
@@ -94,6 +94,14 @@ class Ledger:
             balance.last_ts = max(self._now, balance.last_ts + 1)
             self._spends.append((agent, balance.last_ts, amount_nano, balance.cum_nano, seq))
         return balance.cum_nano, balance.last_ts
+
+    def _load(self, agent: str) -> Balance:
+        """The balance of an agent whose own calls are not in this transaction."""
+        row = self._connection.execute(
+            "SELECT cum_nano, reserved_nano, last_ts FROM balance WHERE agent = ?", (agent,)
+        ).fetchone()
+        found = self._balances[agent] = Balance(*row) if row else Balance()
+        return found
 
     def flush(self) -> None:
         """Write the balances back; `StoreError` if any of them breaks its cap."""

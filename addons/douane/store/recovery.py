@@ -17,7 +17,7 @@ from douane.core.tree import Frontier, NoteInvalid
 from douane.edge.keys import KeysInvalid, SigningKeys
 from douane.store import bodies, schema
 from douane.store.clock import Clock, ClockState
-from douane.store.engine import Engine, OpenCall, lost
+from douane.store.engine import Deferred, Engine, OpenCall, lost
 from douane.store.interface import StoreError
 from douane.store.register import TREE_EVERY, Register
 
@@ -92,7 +92,7 @@ def open_engine(
     clock.ledger_us = max(clock.ledger_us, _last_admission_us(connection))
     register = Register(connection, size=size, tip_hash=tip_hash, tree=tree)
     (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM review").fetchone()
-    engine = Engine(connection, keys, clock, register, _open_calls(connection), version)
+    engine = Engine(connection, keys, clock, register, _open_calls(connection), version, _deferred(connection))
     _recover(engine, boot, declared_gap, problems)
     return engine
 
@@ -120,8 +120,12 @@ def _recover(engine: Engine, boot: dict[str, Any], declared_gap: str | None, pro
         "SELECT count(*) FROM review WHERE state = ?", (ReviewState.DISPATCHING.value,)
     ).fetchone()
     (reserved,) = engine.connection.execute("SELECT coalesce(sum(reserved_nano), 0) FROM balance").fetchone()
-    if stuck or reserved:
-        raise StoreError(f"after recovery {stuck} reviews are still dispatching and {reserved} nano-dollars reserved")
+    kept = sum(work.reserve_nano for work in engine.deferred.values())
+    if stuck or reserved != kept:
+        raise StoreError(
+            f"after recovery {stuck} reviews are still dispatching and {reserved} nano-dollars reserved, {kept} of "
+            "them for work in the background"
+        )
 
 
 def _go_on_over_gap(engine: Engine, declared_gap: str, problems: list[str]) -> None:
@@ -291,6 +295,10 @@ def _last_admission_us(connection: sqlite3.Connection) -> int:
         with contextlib.suppress(RecordInvalid):  # behind a break that the operator goes on over
             times.append(decode(data).get("ledger_us", 0))
     return max(times)
+
+
+def _deferred(connection: sqlite3.Connection) -> list[Deferred]:
+    return [Deferred(*row) for row in connection.execute("SELECT * FROM deferred ORDER BY ends_ts")]
 
 
 def _clock_state(connection: sqlite3.Connection) -> ClockState | None:

@@ -69,6 +69,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE fact (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID",
         "CREATE TABLE migration (number INTEGER PRIMARY KEY, at_us INTEGER NOT NULL) STRICT",
     ),
+    (
+        # Work that goes on behind a response, its reservation still open: its usage comes with a later response.
+        """CREATE TABLE deferred (
+            response_id TEXT PRIMARY KEY, agent TEXT NOT NULL, call_id TEXT NOT NULL, tool TEXT NOT NULL,
+            reserve_nano INTEGER NOT NULL CHECK (reserve_nano >= 0), model TEXT, ends_ts INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID""",
+    ),
 )
 
 

@@ -34,6 +34,8 @@ class Api:
     """How a stream is cut that calls itself JSON, or nothing at all; None: such an answer is one document."""
     usage_by_request: bool = False
     """A stream reports its usage where `include_usage` asks for it."""
+    later: bool = False
+    """The answer is of work that an earlier call began."""
     takes_forms: bool = False
     """Requests may come as a form with files."""
 
@@ -41,10 +43,15 @@ class Api:
 CHAT = Api("openai.chat", openai_bounds.chat, openai_chat.OpenAIChat, usage_by_request=True)
 RESPONSES = Api("openai.responses", openai_bounds.responses, openai_responses.OpenAIResponses)
 EMBEDDINGS = Api("openai.embeddings", openai_bounds.embeddings, openai_media.Embeddings)
+POLL = Api("openai.responses", openai_bounds.nothing, openai_responses.OpenAIResponses, later=True)
 IMAGES = Api("openai.images", openai_bounds.images, openai_media.Images, takes_forms=True)
 SPEECH = Api("openai.speech", openai_bounds.speech, openai_media.Audio)
 TRANSCRIPTION = Api("openai.transcription", openai_bounds.transcription, openai_media.Audio, takes_forms=True)
 MESSAGES = Api("anthropic.messages", anthropic_bounds.messages, anthropic.AnthropicMessages)
+BATCH = Api("anthropic.batch", anthropic_bounds.batch, anthropic.BatchBegun)
+BATCH_RESULTS = Api(
+    "anthropic.batch.results", openai_bounds.nothing, anthropic.AnthropicBatch, streams_as="lines", later=True
+)
 GEMINI = Api("gemini", gemini_bounds.generate, gemini.Gemini, streams_as="array")
 GEMINI_EMBEDDINGS = Api("gemini.embeddings", gemini_bounds.embed, gemini.GeminiEmbeddings)
 CONVERSE = Api("bedrock.converse", bedrock_bounds.converse, bedrock.Converse, streams_as="aws")
@@ -88,12 +95,28 @@ _ROUTES = (
     _route(r".*/completions", CHAT),
     _route(r".*/responses", RESPONSES),
     _route(r".*/v1/messages", MESSAGES),
+    _route(r"/v1/messages/batches", BATCH, "anthropic"),
     _route(r".*/embeddings", EMBEDDINGS),
     _route(r".*/images/(generations|edits)", IMAGES),
     _route(r".*/audio/speech", SPEECH),
     _route(r".*/audio/(transcriptions|translations)", TRANSCRIPTION),
 )
 # fmt: on
+
+
+_POLLS = {
+    re.compile(r".*/responses/(?P<id>[^/]+)(/cancel)?"): POLL,
+    re.compile(r".*/v1/messages/batches/(?P<id>[^/]+)/results"): BATCH_RESULTS,
+}
+
+
+@lru_cache(1024)
+def later_api_of(path: str) -> tuple[Api, str] | None:
+    """(the API whose answer tells of earlier work, that work's id), or None."""
+    for pattern, api in _POLLS.items():
+        if found := pattern.fullmatch(path):
+            return api, found["id"]
+    return None
 
 
 @lru_cache(4096)

@@ -14,16 +14,20 @@ import orjson
 from douane.core.charge import Unpriced
 from douane.core.hosts import provider_of
 from douane.core.pricing.apis import (
+    BATCH,
     CHAT,
     EMBEDDINGS,
     GEMINI,
     MESSAGES,
+    POLL,
     RESPONSES,
     Api,
     api_of,
+    later_api_of,
     model_name,
     price_provider,
 )
+from douane.core.pricing.bounds.anthropic import first_model
 from douane.core.pricing.bounds.work import Bound, shown
 from douane.core.pricing.compile import BOOK_VERSION, MaxOutput, OverlayPrice, PriceContext, book_row, overlay_row
 from douane.core.pricing.meter import ResponseMeter
@@ -117,6 +121,8 @@ class Plan:
     bound: Bound
     signed: bool = False
     """The body cannot be changed."""
+    earlier: str | None = None
+    """The id of the earlier work that the answer may tell the usage of."""
     clamped_tokens: int | None = None
     """The answer's length where the request was made to ask for less than its client did."""
 
@@ -154,12 +160,14 @@ class PriceBook:
     def plan(self, request: CanonicalRequest, found: Classification, now: datetime.date) -> Plan | Unpriced | None:
         """Bound a billable call: its plan, or why it cannot be priced. None: it is free."""
         if not found.billable:
-            return None
+            return self._later(request, now)
         provider = provider_of(request.host)
         path = "/" + "/".join(request.segments)
         route = api_of(provider, request.method, path) if provider else None
         body = _members(request, route[0] if route else None)
         model = body.get("model") if body is not None else None
+        if route is not None and route[0] is BATCH and body is not None:
+            model = first_model(body)
         if route is None or provider is None:
             what = found.tool if provider else f"{request.host} looks like inference, which"
             return Unpriced(shown(model) if model else None, f"{what} is charged by use and not metered yet.")
@@ -170,6 +178,17 @@ class PriceBook:
         provider = price_provider(provider, path)
         asked = {**body, "model": model_name(provider, model)}
         return self._plan(request, api, provider, asked, now, streams=streams or body.get("stream") is True)
+
+    def _later(self, request: CanonicalRequest, now: datetime.date) -> Plan | None:
+        """How an answer is read that may tell what earlier work did cost; None for all others."""
+        provider = provider_of(request.host)
+        if provider is None or (found := later_api_of("/" + "/".join(request.segments))) is None:
+            return None
+        api, earlier = found
+        percent = 100 if provider != "openai" or request.host == "api.openai.com" else _REGIONAL_PERCENT
+        bound = Bound((), hidden_output=False)
+        streams = api.streams_as is not None
+        return Plan(api, provider, "", streams, 0, None, False, now, ((),), percent, bound, earlier=earlier)
 
     def _plan(
         self,
@@ -299,7 +318,7 @@ class PriceBook:
         context = _answered(plan, usage)
         if context is None:
             return None
-        percent = plan.percent if plan.api in (CHAT, RESPONSES, EMBEDDINGS) else 100
+        percent = plan.percent if plan.api in (CHAT, RESPONSES, EMBEDDINGS, POLL) else 100
         if usage.geography == "us":
             percent = _REGIONAL_PERCENT
         total, exact = 0, True
@@ -396,6 +415,8 @@ def _answered(plan: Plan, usage: Usage) -> PriceContext | None:
 def _percent(api: Api, provider: str, host: str, body: Mapping[str, Any]) -> int:
     """The surcharge on tokens that a request may come under."""
     model: str = body["model"]
+    if api is BATCH:  # half of the price, with the surcharge
+        return _REGIONAL_PERCENT // 2
     if api is MESSAGES:  # without a word in the request, the workspace's setting decides
         return 100 if body.get("inference_geo") == "global" or provider != "anthropic" else _REGIONAL_PERCENT
     if provider != "openai" or host == "api.openai.com":

@@ -14,7 +14,7 @@ from douane.core.usage.framing import Framing
 from douane.core.usage.members import MemberScanner
 from douane.core.usage.openai_chat import OpenAIChat
 from douane.core.usage.reader import Reader
-from douane.core.usage.tokens import Usage
+from douane.core.usage.tokens import Quantities, Usage
 
 if TYPE_CHECKING:
     from douane.core.pricing.book import Plan, PriceBook
@@ -33,6 +33,9 @@ _FRAMINGS: dict[str, Framing] = {
     "application/x-jsonl": "lines",
     "application/stream+json": "lines",
 }
+
+MOST_PARTS = 256
+"""Messages of a batch that are priced at a time."""
 
 UNSEEN_TOKENS = 64
 """Generated beyond the last byte that was seen of an aborted stream."""
@@ -66,6 +69,8 @@ class ResponseMeter:
         self._kept: bytearray | None = bytearray()
         self._scanner: MemberScanner | None = None
         self._charge: Charge | None = None
+        self._priced: tuple[int, Quantities] | None = (0, {})
+        """Price and quantities of parts that were let go of; None once some of them had no price."""
 
     def feed(self, chunk: bytes) -> bytes:
         """Take a chunk as sent; returns what goes to the client now."""
@@ -115,6 +120,8 @@ class ResponseMeter:
     def _read(self, data: bytes) -> None:
         if self._stream:
             self._reader.feed(data)
+            if len(self._reader.usage.parts) >= MOST_PARTS:
+                self._price_parts(self._reader.usage)
         elif self._scanner is not None:
             self._scanner.feed(data)
         elif self._kept is not None:
@@ -126,6 +133,12 @@ class ResponseMeter:
 
     def _settle(self, *, complete: bool) -> Charge:
         usage = self._usage()
+        if self._plan.earlier is not None:
+            return self._later(usage, complete=complete)
+        if usage.pending and usage.response_id is not None and not usage.reported:
+            return Charge(
+                0, usage.model or self._plan.model, {}, method="deferred", response_id=usage.response_id, deferred=True
+            )
         if (stated := self._book.stated_nano(self._plan, usage)) is not None and usage.reported:
             return self._charged(stated, usage, "stated")
         if usage.reported and usage.totals():  # nothing used for an answer would be free of charge in silence
@@ -141,6 +154,28 @@ class ResponseMeter:
         if complete:
             return self._full("pending" if usage.pending else "fallback", usage)
         return self._aborted(usage)
+
+    def _later(self, usage: Usage, *, complete: bool) -> Charge:
+        """What earlier work did cost; nothing where the answer does not tell all of it, or not yet."""
+        self._price_parts(usage)
+        if not complete or self._status >= 400 or not usage.reported or self._priced is None:
+            return Charge(0, usage.model, method="released")
+        amount, totals = self._priced
+        return Charge(amount, usage.model, totals, response_id=self._plan.earlier, later=True)
+
+    def _price_parts(self, usage: Usage) -> None:
+        """Price what was read so far and let go of it: a batch has up to 100,000 messages."""
+        if self._priced is None:
+            return
+        priced, totals = self._book.charge_nano(self._plan, usage), usage.totals()
+        usage.parts = []
+        if priced is None:
+            self._priced = None
+            return
+        amount, earlier = self._priced
+        for unit, quantity in earlier.items():
+            totals[unit] = totals.get(unit, 0) + quantity
+        self._priced = (amount + priced[0], totals)
 
     def _usage(self) -> Usage:
         if not self._stream and not self._blind:

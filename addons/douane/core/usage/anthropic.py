@@ -59,6 +59,17 @@ class AnthropicMessages(Reader):
         usage.parts = parts_of(self._usage)
 
 
+class BatchBegun(Reader):
+    """The answer to a batch: its work goes on, and its usage comes with its results."""
+
+    members = ("id", "processing_status")
+
+    def whole(self, answer: Mapping[str, Any]) -> None:
+        """Read a JSON answer."""
+        self.usage.response_id = text(answer.get("id"))
+        self.usage.pending = self.usage.response_id is not None and answer.get("processing_status") != "ended"
+
+
 class AnthropicBatch(Reader):
     """The results of a batch: a line for each message, with the message's own usage (docs: Message Batches).
 

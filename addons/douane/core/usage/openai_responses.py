@@ -61,6 +61,7 @@ class OpenAIResponses(Reader):
             begun = mapping(event.get("response"))
             self.usage.model = text(begun.get("model"), self.usage.model)
             self.usage.response_id = text(begun.get("id"), self.usage.response_id)
+            self.usage.pending = begun.get("background") is True
         elif isinstance(kind, str) and kind.endswith(".delta"):
             self.visible_bytes += size(event.get("delta"))
 

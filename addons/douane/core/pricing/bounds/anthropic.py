@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
+
+import orjson
 
 from douane.core.charge import Unpriced
 from douane.core.pricing.bounds.work import (
@@ -85,6 +88,28 @@ def messages(body: Mapping[str, Any], body_bytes: bytes, row: PriceRow, row_of: 
     structured = body.get("output_config") is not None or body.get("output_format") is not None
     limit = None if hidden or structured else OutputLimit(("max_tokens",))
     return Bound(tuple(works), hidden, limit=limit)
+
+
+def batch(body: Mapping[str, Any], body_bytes: bytes, row: PriceRow, row_of: RowOf) -> Bound | Unpriced:  # noqa: ARG001
+    """The worst case of all messages of a batch."""
+    works: list[Work] = []
+    for request in items(body.get("requests")):
+        asked = mapping(mapping(request).get("params"))
+        model = str(asked.get("model"))
+        own = row_of(model)
+        if own is None:
+            return Unpriced(model, f"There is no price for the model {shown(model)} of one of the batch's requests.")
+        found = messages(asked, orjson.dumps(asked), own, row_of)
+        if isinstance(found, Unpriced):
+            return found
+        works += [work if work.model is not None else replace(work, model=model) for work in found.works]
+    return Bound(tuple(works), hidden_output=True)
+
+
+def first_model(body: Mapping[str, Any]) -> Any:
+    """The model of a batch's first request."""
+    requests = items(body.get("requests"))
+    return mapping(mapping(requests[0]).get("params")).get("model") if requests else None
 
 
 def _server_tool(model: str, tool: Mapping[str, Any], row_of: RowOf) -> tuple[int, Work | None] | Unpriced:

@@ -163,6 +163,11 @@ def embeddings(body: Mapping[str, Any], body_bytes: bytes, row: PriceRow, row_of
 HIDDEN = 64
 
 
+def nothing(body: Mapping[str, Any], body_bytes: bytes, row: PriceRow, row_of: RowOf) -> Bound | Unpriced:  # noqa: ARG001
+    """An answer that only tells what earlier work did cost."""
+    return Bound((), hidden_output=False)
+
+
 def _is_tokens(text: list[Any]) -> bool:
     return bool(text) and isinstance(text[0], int)
 
