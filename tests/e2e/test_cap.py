@@ -92,12 +92,22 @@ def test_anthropic_is_capped_too(product: Product, providers: Providers, stream:
     [
         (
             "generativelanguage.googleapis.com",
-            "/v1beta/models/gemini-0.1-lost:generateContent",
+            "/v1beta/models/veo-3.0-generate-001:predictLongRunning",
+            {"instances": [{"prompt": "a cat"}]},
+        ),
+        (
+            "generativelanguage.googleapis.com",
+            "/v1beta/models/gemini-9-none:generateContent",
             {"contents": [{"parts": [{"text": "hi"}]}]},
         ),
         (INFERENCE, "/v1/chat/completions", {"model": "m", "messages": []}),
         (INFERENCE, "/anything", {"model": "m", "messages": [{"role": "user", "content": "hi"}]}),
-        ("api.openai.com", "/v1/responses", {"model": "gpt-4.1-mini", "input": "hi", "tools": [{"type": "mcp"}]}),
+        (
+            "api.openai.com",
+            "/v1/responses",
+            {"model": "gpt-4.1-mini", "input": "hi", "tools": [{"type": "web_search"}]},
+        ),
+        ("api.openai.com", "/v1/threads/thread_1/runs", {"assistant_id": "asst_1"}),
         ("api.openai.com", "/v1/chat/completions", {"model": "no-such-model-9", "messages": []}),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import struct
 import threading
 from dataclasses import dataclass
 
@@ -15,11 +17,23 @@ NANO_PER_TOKEN = {
     "gpt-4.1": (2_000, 8_000),
     "claude-haiku-4-5": (1_000, 5_000),
     "claude-sonnet-4-6": (3_000, 15_000),
+    "text-embedding-3-small": (20, 0),
+    "gemini-2.5-flash": (300, 2_500),
+    "gemini-embedding-001": (150, 0),
+    "mistral-medium-latest": (1_500, 7_500),
+    "mistral-embed": (100, 0),
+    "command-a-03-2025": (2_500, 10_000),
+    "embed-v4.0": (120, 0),
+    "llama-3.3-70b-versatile": (590, 790),
+    "us.amazon.nova-lite-v1:0": (60, 240),
+    "us.anthropic.claude-haiku-4-5-20251001-v1:0": (1_100, 5_500),
+    "global.anthropic.claude-haiku-4-5-20251001-v1:0": (1_000, 5_000),
 }
 """List prices, input and output, in nano-dollars a token."""
 
 PADDING = "x" * 65_536
 """As often as a request's `metadata.padding` says, before the words of a stream."""
+EVENT_STREAM = (("Content-Type", "text/event-stream; charset=utf-8"), ("Cache-Control", "no-cache"))
 
 WORDS = tuple(f"word{number} " for number in range(8))
 
@@ -44,9 +58,9 @@ class Bill:
         self.output_tokens = 500
 
     def add(self, key: str, model: str) -> tuple[int, int]:
-        """Book one answer at the usage in force; the usage."""
-        usage = (self.input_tokens, self.output_tokens)
+        """Book one answer at the usage in force; the usage. Models whose output costs nothing have none."""
         price = NANO_PER_TOKEN[model]
+        usage = (self.input_tokens, self.output_tokens if price[1] else 0)
         with self._lock:
             self._lines.append(Billed(key, model, usage[0] * price[0] + usage[1] * price[1]))
         return usage
@@ -69,7 +83,7 @@ class Bill:
 
 
 class OpenAI:
-    """`api.openai.com`: chat completions, plain and streamed, and the list of models."""
+    """`api.openai.com`: chat completions and responses, plain and streamed, embeddings, and the list of models."""
 
     def __init__(self, bill: Bill) -> None:
         self.bill = bill
@@ -81,6 +95,10 @@ class OpenAI:
             await exchange.json(200, {"object": "list", "data": models})
         elif seen.path == "/v1/chat/completions" and seen.method == "POST":
             await self._chat(exchange)
+        elif seen.path == "/v1/responses" and seen.method == "POST":
+            await self._responses(exchange)
+        elif seen.path == "/v1/embeddings" and seen.method == "POST":
+            await self._embeddings(exchange)
         else:
             await exchange.json(404, {"error": {"message": "Unknown request URL", "type": "invalid_request_error"}})
 
@@ -109,16 +127,93 @@ class OpenAI:
         extra = {"usage": None} if include_usage else {}
         padding = [{"content": PADDING}] * int((wanted.get("metadata") or {}).get("padding", 0))
         deltas = [{"role": "assistant", "content": ""}, *padding, *({"content": word} for word in WORDS), {}]
-        await exchange.start(200, (("Content-Type", "text/event-stream; charset=utf-8"), ("Cache-Control", "no-cache")))
+        await exchange.start(200, EVENT_STREAM)
         for number, delta in enumerate(deltas):
             if number:
                 await exchange.stand_in.pace.step()
             finish = "stop" if number == len(deltas) - 1 else None
             choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-            await exchange.send(_event({**common, "choices": [choice], **extra}))
+            await exchange.send(event({**common, "choices": [choice], **extra}))
         if include_usage:
-            await exchange.send(_event({**common, "choices": [], "usage": usage}))
+            await exchange.send(event({**common, "choices": [], "usage": usage}))
         await exchange.send(b"data: [DONE]\n\n")
+        await exchange.finish()
+
+    async def _embeddings(self, exchange: Exchange) -> None:
+        model = orjson.loads(exchange.seen.body)["model"]
+        given, _ = self.bill.add(exchange.seen.header("authorization") or "", model)
+        vector = base64.b64encode(struct.pack("<4f", 0.25, -0.5, 0.125, 1.0)).decode()  # as the client asks for it
+        data = [{"object": "embedding", "index": 0, "embedding": vector}]
+        usage = {"prompt_tokens": given, "total_tokens": given}
+        await exchange.json(200, {"object": "list", "data": data, "model": model, "usage": usage})
+
+    async def _responses(self, exchange: Exchange) -> None:
+        wanted = orjson.loads(exchange.seen.body)
+        model = wanted["model"]
+        await exchange.stand_in.pace.step()
+        given, made = self.bill.add(exchange.seen.header("authorization") or "", model)
+        number = f"{self.bill.count():032x}"
+        text = {"type": "output_text", "annotations": [], "logprobs": [], "text": "".join(WORDS)}
+        item = {"id": f"msg_{number}", "type": "message", "status": "completed", "role": "assistant", "content": [text]}
+        begun = {
+            "id": f"resp_{number}",
+            "object": "response",
+            "created_at": 1_790_000_000,
+            "status": "in_progress",
+            "error": None,
+            "incomplete_details": None,
+            "instructions": None,
+            "max_output_tokens": wanted.get("max_output_tokens"),
+            "model": model,
+            "output": [],
+            "parallel_tool_calls": True,
+            "previous_response_id": None,
+            "reasoning": {"effort": None, "summary": None},
+            "service_tier": "auto",
+            "store": True,
+            "temperature": 1.0,
+            "text": {"format": {"type": "text"}},
+            "tool_choice": "auto",
+            "tools": [],
+            "top_p": 1.0,
+            "truncation": "disabled",
+            "usage": None,
+            "user": None,
+            "metadata": {},
+        }
+        usage = {
+            "input_tokens": given,
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+            "output_tokens": made,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": given + made,
+        }
+        done = {**begun, "status": "completed", "service_tier": "default", "output": [item], "usage": usage}
+        if not wanted.get("stream"):
+            await exchange.json(200, done)
+            return
+        at = {"item_id": item["id"], "output_index": 0, "content_index": 0}
+        empty = {**text, "text": ""}
+        events: list[tuple[str, dict[str, object]]] = [
+            ("response.created", {"response": begun}),
+            ("response.in_progress", {"response": begun}),
+            (
+                "response.output_item.added",
+                {"output_index": 0, "item": {**item, "status": "in_progress", "content": []}},
+            ),
+            ("response.content_part.added", {**at, "part": empty}),
+            *(("response.output_text.delta", {**at, "delta": word, "logprobs": []}) for word in WORDS),
+            ("response.output_text.done", {**at, "text": text["text"], "logprobs": []}),
+            ("response.content_part.done", {**at, "part": text}),
+            ("response.output_item.done", {"output_index": 0, "item": item}),
+            ("response.completed", {"response": done}),
+        ]
+        await exchange.start(200, EVENT_STREAM)
+        for sequence, (name, data) in enumerate(events):
+            if sequence:
+                await exchange.stand_in.pace.step()
+            told = {"type": name, "sequence_number": sequence, **data}
+            await exchange.send(b"event: %b\n" % name.encode() + event(told))
         await exchange.finish()
 
 
@@ -178,13 +273,14 @@ class Anthropic:
             ),
             ("message_stop", {}),
         ]
-        await exchange.start(200, (("Content-Type", "text/event-stream; charset=utf-8"), ("Cache-Control", "no-cache")))
+        await exchange.start(200, EVENT_STREAM)
         for number, (name, data) in enumerate(events):
             if number:
                 await exchange.stand_in.pace.step()
-            await exchange.send(b"event: %b\n" % name.encode() + _event({"type": name, **data}))
+            await exchange.send(b"event: %b\n" % name.encode() + event({"type": name, **data}))
         await exchange.finish()
 
 
-def _event(value: object) -> bytes:
+def event(value: object) -> bytes:
+    """One server-sent event."""
     return b"data: " + orjson.dumps(value) + b"\n\n"

@@ -8,7 +8,8 @@ from pathlib import Path
 from support.certificates import Authority
 from support.clouds import Clouds
 from support.models import Anthropic, Bill, OpenAI
-from support.services import GitHub, GitServer, Stripe, gemini
+from support.more_models import Bedrock, ChatShape, Cohere, Gemini
+from support.services import GitHub, GitServer, Stripe
 from support.stand_in import StandIn
 
 UNMAPPED = "api.unmapped.example"
@@ -44,8 +45,12 @@ class Providers:
                 "uploads.github.com": github,
                 "api.stripe.com": stripe,
                 "github.com": git,
-                "generativelanguage.googleapis.com": gemini,
                 **clouds.hosts(),
+                "generativelanguage.googleapis.com": Gemini(bill),
+                "api.mistral.ai": ChatShape(bill, "/v1", groq=False),
+                "api.groq.com": ChatShape(bill, "/openai/v1", groq=True),
+                "api.cohere.com": Cohere(bill),
+                "bedrock-runtime.us-east-1.amazonaws.com": Bedrock(bill),
             },
             extra_hosts=(UNMAPPED, INFERENCE, OTHER),
         )

@@ -1,4 +1,4 @@
-"""GitHub and Stripe as they answer, git's own HTTP server behind `github.com`, and Gemini, which no test may reach."""
+"""GitHub and Stripe as they answer, and git's own HTTP server behind `github.com`."""
 
 from __future__ import annotations
 
@@ -152,10 +152,3 @@ def _git_environment() -> dict[str, str]:
         "GIT_CONFIG_GLOBAL": os.devnull,
         "HOME": os.devnull,
     }
-
-
-async def gemini(exchange: Exchange) -> None:
-    """`generativelanguage.googleapis.com`."""
-    candidate = {"content": {"parts": [{"text": "hi"}], "role": "model"}, "finishReason": "STOP"}
-    usage = {"promptTokenCount": 8, "candidatesTokenCount": 1, "totalTokenCount": 9}
-    await exchange.json(200, {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "gemini-2.5-flash"})

@@ -118,6 +118,12 @@ class Invoke(AnthropicMessages):
             self.usage.parts = [(None, found)]
             self.usage.reported = True
 
+    def _message(self, message: Mapping[str, Any]) -> None:
+        super()._message(message)
+        self.usage.model = (
+            None  # Claude names itself without the region, which the request's model has and prices go by
+        )
+
     def _take(self, reported: Any) -> None:
         if "input_tokens" in mapping(reported) or self._usage:  # of Claude; the others' names are others
             super()._take(reported)
