@@ -19,6 +19,7 @@ DAY = datetime.date(2026, 11, 23)
 
 type Ask = Callable[..., Plan | Unpriced | None]
 type AskPlan = Callable[..., Plan]
+type Call = Callable[..., Plan | Unpriced | None]
 
 
 @pytest.fixture(scope="session")
@@ -75,5 +76,19 @@ def messages(ask: Ask) -> AskPlan:
         found = ask("anthropic.messages.create", wanted, **more)
         assert isinstance(found, Plan), found
         return found
+
+    return plan
+
+
+@pytest.fixture(scope="session")
+def call(book: PriceBook) -> Call:
+    """`call(host, target, body, *headers)`: what the book says of a billable POST of JSON."""
+
+    def plan(host: str, target: str, body: Any, *headers: tuple[bytes, bytes]) -> Plan | Unpriced | None:
+        text = body if isinstance(body, bytes) else json.dumps(body).encode()
+        kind = () if any(name == b"content-type" for name, _ in headers) else ((b"content-type", b"application/json"),)
+        raw = RawRequest("https", host, 443, "POST", target.encode(), (*kind, *headers), text)
+        found = Classification("model.call", Tier.VISIBLE, Nature.EXEC, "any", mapped=True, billable=True)
+        return book.plan(canonicalise(raw), found, DAY)
 
     return plan

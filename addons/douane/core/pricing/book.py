@@ -81,7 +81,11 @@ _WITHOUT_REGIONAL_SURCHARGE = (
 )
 """OpenAI's models from before 2026-03-05."""
 _REGIONAL_PERCENT = 110
-"""OpenAI's regional endpoints, and Anthropic's `inference_geo: us`."""
+"""OpenAI's regional endpoints, Anthropic's `inference_geo: us`, and Claude in a region of Vertex AI."""
+
+_VERTEX = "aiplatform.googleapis.com"
+_CLAUDE_WITHOUT_SURCHARGE = ("claude-3", "claude-opus-4@", "claude-opus-4-1", "claude-sonnet-4@")
+"""From before Sonnet 4.5: one price in every region (cloud.google.com/vertex-ai/generative-ai/pricing)."""
 
 _LONG_CONTEXT_TOKENS = 1_000_000
 """Under Anthropic's beta header `context-1m-…`."""
@@ -318,7 +322,8 @@ class PriceBook:
         context = _answered(plan, usage)
         if context is None:
             return None
-        percent = plan.percent if plan.api in (CHAT, RESPONSES, EMBEDDINGS, POLL) else 100
+        by_request = plan.api in (CHAT, RESPONSES, EMBEDDINGS, POLL) or plan.provider == "google"
+        percent = plan.percent if by_request else 100
         if usage.geography == "us":
             percent = _REGIONAL_PERCENT
         total, exact = 0, True
@@ -417,6 +422,8 @@ def _percent(api: Api, provider: str, host: str, body: Mapping[str, Any]) -> int
     model: str = body["model"]
     if api is BATCH:  # half of the price, with the surcharge
         return _REGIONAL_PERCENT // 2
+    if api is MESSAGES and provider == "google":
+        return 100 if host == _VERTEX or model.startswith(_CLAUDE_WITHOUT_SURCHARGE) else _REGIONAL_PERCENT
     if api is MESSAGES:  # without a word in the request, the workspace's setting decides
         return 100 if body.get("inference_geo") == "global" or provider != "anthropic" else _REGIONAL_PERCENT
     if provider != "openai" or host == "api.openai.com":

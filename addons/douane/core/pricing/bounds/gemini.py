@@ -30,8 +30,11 @@ _UNITS = (
     "input_audio_tokens",
     "input_image_tokens",
     "input_video_tokens",
+    "output_audio_tokens",
+    "output_image_tokens",
+    "output_video_tokens",
 )
-_DRAWN = ("output_audio_tokens", "output_image_tokens", "output_video_tokens")
+"""Of these, those that a model has prices for: what draws or speaks does so unasked."""
 
 
 def generate(body: Mapping[str, Any], body_bytes: bytes, row: PriceRow, row_of: RowOf) -> Bound | Unpriced:  # noqa: ARG001
@@ -51,23 +54,20 @@ def generate(body: Mapping[str, Any], body_bytes: bytes, row: PriceRow, row_of: 
                     reads = True
                 case _:
                     return at_the_provider(model, name)
-    settings = _either(body, "generationConfig")
+    settings = [mapping(part) for part in _under(body, "generationConfig")]
     several = _number(settings, "candidateCount", 1)
     if not several:
         return Unpriced(model, "`candidateCount` has to be a positive integer: it multiplies what the call may cost.")
     output = _number(settings, "maxOutputTokens", row.max_output_tokens) or row.max_output_tokens
     refers = bool(_REFERS.search(body_bytes)) or is_escaped(body_bytes)
     input_tokens = input_bound(len(body_bytes), row, refers=refers)
-    units = set(_UNITS)
     if reads or searches or maps:  # what they find is read as input of its own
         input_tokens = row.context_tokens * 2
-    if _either(settings, "responseModalities") or _either(settings, "speechConfig"):
-        units.update(_DRAWN)
     fees = {"web_searches": _MOST_QUERIES * searches, "map_searches": int(maps)}
     work = Work(
         input_tokens,
         output * several,
-        frozenset(units) & row.names | {"cache_read_tokens"},
+        frozenset(_UNITS) & row.names | {"cache_read_tokens"},
         tuple((unit, times) for unit, times in fees.items() if times),
     )
     return Bound((work,), hidden_output=True, limit=_limit(body, settings, several))
@@ -99,16 +99,14 @@ def _snake(name: str) -> str:
     return re.sub(r"[A-Z]", lambda found: "_" + found[0].lower(), name)
 
 
-def _either(body: Mapping[str, Any], name: str) -> Any:
-    """A member under either spelling."""
-    found = body.get(name)
-    return body.get(_snake(name)) if found is None else found
+def _under(body: Mapping[str, Any], name: str) -> list[Any]:
+    """What stands under either spelling of a name; whoever writes both is held to both."""
+    return [body[spelling] for spelling in (name, _snake(name)) if body.get(spelling) is not None]
 
 
-def _number(body: Any, name: str, otherwise: int) -> int | None:
-    body = mapping(body)
-    told = [body[spelling] for spelling in (name, _snake(name)) if body.get(spelling) is not None]
-    numbers = [count(value) for value in told]
+def _number(settings: list[Mapping[str, Any]], name: str, otherwise: int) -> int | None:
+    """The largest of the numbers that are told; None where one of them is no number."""
+    told = [count(value) for part in settings for value in _under(part, name)]
     if not told:
         return otherwise
-    return None if None in numbers else max(number or 0 for number in numbers)
+    return None if None in told else max(number or 0 for number in told)

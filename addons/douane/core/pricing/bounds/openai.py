@@ -155,7 +155,7 @@ def embeddings(body: Mapping[str, Any], body_bytes: bytes, row: PriceRow, row_of
     """The worst case of embeddings: a token or more for each byte, and what each of the inputs gets added."""
     texts = [body.get(name) for name in ("input", "texts", "inputs", "prompt")]
     several = sum(len(text) for text in texts if isinstance(text, list) and not _is_tokens(text))
-    refers = b"image" in body_bytes or b"url" in body_bytes or is_escaped(body_bytes)
+    refers = body.get("images") is not None or not all(map(_is_text, texts))
     tokens = row.context_tokens * max(1, several) if refers else len(body_bytes) + 8 * several
     return Bound((Work(tokens + HIDDEN, 0),), hidden_output=True)
 
@@ -172,9 +172,18 @@ def _is_tokens(text: list[Any]) -> bool:
     return bool(text) and isinstance(text[0], int)
 
 
+def _is_text(value: Any) -> bool:
+    """Whether it is text, or tokens, or several of them: all that it stands for is in the body."""
+    parts = value if isinstance(value, list) else [value]
+    return all(
+        part is None or isinstance(part, str | int) or (isinstance(part, list) and _is_tokens(part)) for part in parts
+    )
+
+
 def plain(body: Mapping[str, Any], body_bytes: bytes, row: PriceRow, row_of: RowOf) -> Bound | Unpriced:  # noqa: ARG001
     """The worst case of a request without tools of the provider: its body, or the context, and the longest answer."""
-    refers = b"image" in body_bytes or is_escaped(body_bytes)
+    messages = [mapping(message) for message in items(body.get("messages"))]
+    refers = any(part.get("images") or holds_more(part.get("content"), _CHAT_TEXT) for part in (body, *messages))
     work = Work(input_bound(len(body_bytes), row, refers=refers), row.max_output_tokens)
     return Bound((work,), hidden_output=True)
 
