@@ -208,8 +208,8 @@ class AwsMessages:
         return pieces
 
     def rest(self) -> Piece:
-        """What came of a message that was cut."""
-        rest = Piece(bytes(self._rest), False)
+        """What came of a message that was cut: neither JSON, nor bytes to look for members in."""
+        rest = Piece(bytes(self._rest), True)
         self._rest = bytearray()
         return rest
 
