@@ -57,12 +57,12 @@ class Bill:
         self.input_tokens = 1_000
         self.output_tokens = 500
 
-    def add(self, key: str, model: str) -> tuple[int, int]:
+    def add(self, key: str, model: str, *, percent: int = 100) -> tuple[int, int]:
         """Book one answer at the usage in force; the usage. Models whose output costs nothing have none."""
         price = NANO_PER_TOKEN[model]
         usage = (self.input_tokens, self.output_tokens if price[1] else 0)
         with self._lock:
-            self._lines.append(Billed(key, model, usage[0] * price[0] + usage[1] * price[1]))
+            self._lines.append(Billed(key, model, (usage[0] * price[0] + usage[1] * price[1]) * percent // 100))
         return usage
 
     def total_nano(self, key: str | None = None) -> int:
@@ -87,10 +87,15 @@ class OpenAI:
 
     def __init__(self, bill: Bill) -> None:
         self.bill = bill
+        self._behind: dict[str, list[dict[str, object]]] = {}
+        """What background responses answer when they are asked after, the last again and again."""
 
     async def __call__(self, exchange: Exchange) -> None:
         seen = exchange.seen
-        if seen.path == "/v1/models":
+        if seen.path.rpartition("/")[2] in self._behind:
+            answers = self._behind[seen.path.rpartition("/")[2]]
+            await exchange.json(200, answers.pop(0) if len(answers) > 1 else answers[0])
+        elif seen.path == "/v1/models":
             models = [{"id": name, "object": "model", "owned_by": "openai"} for name in NANO_PER_TOKEN]
             await exchange.json(200, {"object": "list", "data": models})
         elif seen.path == "/v1/chat/completions" and seen.method == "POST":
@@ -189,6 +194,10 @@ class OpenAI:
             "total_tokens": given + made,
         }
         done = {**begun, "status": "completed", "service_tier": "default", "output": [item], "usage": usage}
+        if wanted.get("background"):
+            self._behind[str(begun["id"])] = [begun | {"background": True}, done | {"background": True}]
+            await exchange.json(200, begun | {"background": True, "status": "queued"})
+            return
         if not wanted.get("stream"):
             await exchange.json(200, done)
             return
@@ -218,10 +227,12 @@ class OpenAI:
 
 
 class Anthropic:
-    """`api.anthropic.com`: messages, plain and streamed, and the free count of tokens."""
+    """`api.anthropic.com`: messages, plain, streamed and in batches, and the free count of tokens."""
 
     def __init__(self, bill: Bill) -> None:
         self.bill = bill
+        self._batches: dict[str, bytes] = {}
+        """The results of each batch."""
 
     async def __call__(self, exchange: Exchange) -> None:
         seen = exchange.seen
@@ -229,9 +240,35 @@ class Anthropic:
             await exchange.json(200, {"input_tokens": 12})
         elif seen.path == "/v1/messages" and seen.method == "POST":
             await self._messages(exchange)
+        elif seen.path == "/v1/messages/batches" and seen.method == "POST":
+            await self._batch(exchange)
+        elif seen.path.split("/")[-1] in self._batches:
+            await exchange.json(200, self._told(seen.path.split("/")[-1], "ended"))
+        elif seen.path.endswith("/results") and seen.path.split("/")[-2] in self._batches:
+            await exchange.respond(200, self._batches[seen.path.split("/")[-2]], media_type="application/x-jsonl")
         else:
             error = {"type": "not_found_error", "message": "Not found"}
             await exchange.json(404, {"type": "error", "error": error})
+
+    async def _batch(self, exchange: Exchange) -> None:
+        lines = []
+        for request in orjson.loads(exchange.seen.body)["requests"]:
+            model = request["params"]["model"]
+            given, made = self.bill.add(exchange.seen.header("x-api-key") or "", model, percent=50)
+            usage = {"input_tokens": given, "output_tokens": made, "service_tier": "batch"}
+            message = {"id": f"msg_{len(lines)}", "type": "message", "model": model, "content": [], "usage": usage}
+            result = {"type": "succeeded", "message": message}
+            lines.append(orjson.dumps({"custom_id": request["custom_id"], "result": result}) + b"\n")
+        name = f"msgbatch_{self.bill.count():024d}"
+        self._batches[name] = b"".join(lines)
+        await exchange.json(200, self._told(name, "in_progress"))
+
+    def _told(self, name: str, status: str) -> dict[str, object]:
+        results = f"https://api.anthropic.com/v1/messages/batches/{name}/results" if status == "ended" else None
+        counts = dict.fromkeys(("processing", "succeeded", "errored", "canceled", "expired"), 0)
+        times = {"created_at": "2026-11-23T00:00:00Z", "expires_at": "2026-11-24T00:00:00Z", "ended_at": None}
+        told = {"id": name, "type": "message_batch", "processing_status": status, "request_counts": counts}
+        return told | times | {"results_url": results, "archived_at": None, "cancel_initiated_at": None}
 
     async def _messages(self, exchange: Exchange) -> None:
         wanted = orjson.loads(exchange.seen.body)

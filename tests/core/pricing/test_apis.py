@@ -135,7 +135,6 @@ NOT_METERED = [
     ("api.openai.com", "/model/gpt-4o/converse"),
     ("api.openai.com", "/v1/models/gemini-2.5-flash:generateContent"),
     ("api.anthropic.com", "/v1/complete"),
-    ("api.anthropic.com", "/v1/messages/batches"),
     (GEMINI, "/v1beta/models/veo-3.0-generate-001:predictLongRunning"),
     (GEMINI, "/v1beta/models/gemini-2.5-flash:batchGenerateContent"),
     (GEMINI, "/v1beta/tunedModels/mine:generateContent"),

@@ -73,16 +73,14 @@ def generate(body: Mapping[str, Any], body_bytes: bytes, row: PriceRow, row_of: 
     return Bound((work,), hidden_output=True, limit=_limit(body, settings, several))
 
 
-def _limit(body: Mapping[str, Any], settings: Any, several: int) -> OutputLimit | None:
+def _limit(body: Mapping[str, Any], settings: list[Mapping[str, Any]], several: int) -> OutputLimit | None:
     """Where the answer may be made shorter: it is plain text of a model that is told not to think."""
-    if not isinstance(settings, Mapping) or not isinstance(body.get("generationConfig"), Mapping):
+    if len(settings) != 1 or not isinstance(body.get("generationConfig"), Mapping) or body.get("tools"):
         return None
-    plain = not any(
-        _either(settings, name) is not None
-        for name in ("responseSchema", "responseJsonSchema", "responseMimeType", "responseModalities")
-    )
-    thinks = mapping(_either(settings, "thinkingConfig")).get("thinkingBudget") != 0
-    if not plain or thinks or "max_output_tokens" in settings or body.get("tools"):
+    told = settings[0]
+    shaped = ("responseSchema", "responseJsonSchema", "responseMimeType", "responseModalities", "speechConfig")
+    thinking = [mapping(part).get("thinkingBudget") for part in _under(told, "thinkingConfig")]
+    if thinking != [0] or "max_output_tokens" in told or any(_under(told, name) for name in shaped):
         return None
     return OutputLimit(("generationConfig", "maxOutputTokens"), several)
 
