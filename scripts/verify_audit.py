@@ -406,6 +406,7 @@ class Story:
         self.counters: dict[str, int] = {}
         self.open: dict[str, tuple[int, str, int, str | None]] = {}
         self.deferred: dict[str, tuple[int, str, int]] = {}
+        self.drawn: dict[str, set[str]] = {}
         self.seen_calls = 0
         self.accounts: dict[str, Account] = {}
         self.reviews: dict[str, str] = {}
@@ -447,15 +448,18 @@ class Story:
                 raise Tampered(f"record {seq} sends a held call without an approval that was still to be spent")
             self.reviews[review] = "dispatching"
         account = self._account(record)
-        if "cap_nano" in record:
-            now, window = integer(record, "ledger_us"), integer(record, "window_us")
-            settled = account.cum_nano - account.before(now - window)
-            if settled != integer(record, "settled_nano") or account.reserved_nano != integer(record, "reserved_nano"):
+        shared = self._shared(record, seq, "budgets")
+        for cap in (*([record] if "cap_nano" in record else []), *record.get("budgets", ())):
+            held = shared.get(cap.get("account"), account)
+            settled = held.cum_nano - held.before(integer(record, "ledger_us") - integer(cap, "window_us"))
+            if settled != integer(cap, "settled_nano") or held.reserved_nano != integer(cap, "reserved_nano"):
                 raise Tampered(f"record {seq} tells another balance than the records before it add up to")
-            if settled + account.reserved_nano + reserve > integer(record, "cap_nano"):
-                raise Tampered(f"record {seq} admits a call over its agent's cap")
-        account.reserved_nano += reserve
+            if settled + held.reserved_nano + reserve > integer(cap, "cap_nano"):
+                raise Tampered(f"record {seq} admits a call over a cap")
+        for held in (account, *shared.values()):
+            held.reserved_nano += reserve
         self.open[call] = (seq, record.get("agent", ""), reserve, review)
+        self.drawn[call] = set(shared)
         self.seen_calls += 1
 
     def _result(self, record: dict[str, Any], seq: int) -> None:
@@ -480,13 +484,34 @@ class Story:
             raise Tampered(f"record {seq} settles what no record deferred")
         self._book(record, seq, deferred[0], deferred[2])
 
+    def _shared(self, record: dict[str, Any], seq: int, member: str) -> dict[str, Account]:
+        """The shared accounts that a record tells of."""
+        told = record.get(member, [])
+        if type(told) is not list or any(type(each) is not dict for each in told):
+            raise Tampered(f"record {seq} has no proper {member}")
+        names = [each["account"] for each in told if "account" in each]
+        if any(type(name) is not str or not name.startswith("@") for name in names):
+            raise Tampered(f"record {seq} names an account that is none")
+        return {name: self.accounts.setdefault(name, Account()) for name in names}
+
     def _book(self, record: dict[str, Any], seq: int, at: int, reserve: int) -> None:
-        account = self._account(record)
+        shared = self._shared(record, seq, "shared")
+        if self.drawn.pop(record["call_id"], set()) != set(shared):
+            raise Tampered(f"record {seq} books to other accounts than record {at} drew on")
+        charge = self._charge(record, seq, at, reserve)
+        for each in record.get("shared", ()):
+            self._book_to(shared[each["account"]], each, seq, reserve, charge)
+        self._book_to(self._account(record), record, seq, reserve, charge)
+
+    def _charge(self, record: dict[str, Any], seq: int, at: int, reserve: int) -> int:
         charge = integer(record, "charge_nano", 0)
         if integer(record, "reserve_nano", 0) != reserve or charge < 0:
             raise Tampered(f"record {seq} releases another amount than record {at} reserved")
         if integer(record, "overrun_nano", 0) != max(0, charge - reserve):
             raise Tampered(f"record {seq} tells a wrong overrun")
+        return charge
+
+    def _book_to(self, account: Account, record: dict[str, Any], seq: int, reserve: int, charge: int) -> None:
         account.reserved_nano -= reserve
         account.cum_nano += charge
         if "cum_nano" in record and record["cum_nano"] != str(account.cum_nano):

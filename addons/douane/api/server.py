@@ -432,7 +432,7 @@ class SpendRoute(_Handler):
         """Each agent's spend against its cap."""
         budgets = self.node.spend_budgets()
         found = await self.node.store.spend(budgets)
-        self.answer({"spend": [spend_json(row, budgets[row.agent]) for row in found]})
+        self.answer({"spend": [spend_json(row, row.budget) for row in found]})
 
 
 class LogRoute(_Handler):

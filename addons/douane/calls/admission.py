@@ -48,6 +48,9 @@ from douane.store.interface import (
 if TYPE_CHECKING:
     from douane.edge.destinations import Destinations
 
+TOLD_PERCENT = 50
+"""From here on the response says how far the spend is."""
+
 OUTPUT_CLAMPED = "output_clamped"
 """Among a decision's reasons: the answer was made no longer than what was left of the cap affords."""
 
@@ -147,7 +150,7 @@ class Admission:
         budget: Budget = policy.budget(principal.name, principal.labels, principal.cap_nano)
         assumed_nano = 0
         if isinstance(inspection.plan, Unpriced):
-            if budget.cap_nano is not None and policy.on_unpriced == "deny":
+            if budget.caps and policy.on_unpriced == "deny":
                 return Refusal(
                     ReasonCode.MODEL_UNPRICED,
                     f"{inspection.plan.message} The agent has a spending cap, so the call was not sent; "
@@ -210,6 +213,9 @@ class Admission:
             reserve_nano=intent.reserve_nano,
             review_id=intent.review_id,
             clamped_tokens=plan.clamped_tokens if plan else None,
+            budget_told=_told(receipt),
+            warned_percent=receipt.warned_percent,
+            shares=bool(budget.further and budget.accounts),
             meter=(lambda status, headers: rules.prices.meter(plan, status, headers)) if plan else None,
             rewrites_response=plan.strip_usage if plan else False,
             assumed_nano=assumed_nano,
@@ -246,7 +252,7 @@ class Admission:
             if inspection.plan is not None and inspection.plan.model
             else None,
             reserve_nano=reserve_nano,
-            budget=budget if reserve_nano and budget.cap_nano is not None else None,
+            budget=budget if reserve_nano and budget.caps else None,
         )
 
     def _out_of_reach(self, call: Call, rules: RuleSet) -> Refusal | None:
@@ -399,10 +405,24 @@ def _shorter(
     call: Call, inspection: Inspection, answer: CapExceeded, budget: Budget, rules: RuleSet
 ) -> tuple[Inspection, Plan] | None:
     """The call with an answer as long as what is left affords; None where it would be broken, or of no use."""
-    if budget.cap_nano is None or not is_small(call.request):
+    cap = answer.budget.cap_nano if answer.budget is not None else budget.cap_nano
+    if cap is None or not is_small(call.request):
         return None
-    shorter = inspection.clamped(rules.prices, call.request, budget.cap_nano - answer.settled_nano)
+    shorter = inspection.clamped(rules.prices, call.request, cap - answer.settled_nano)
     return (shorter, shorter.plan) if shorter is not None and isinstance(shorter.plan, Plan) else None
+
+
+def _told(receipt: Admitted) -> str | None:
+    """The nearest cap, for the response's header."""
+    if not receipt.used:
+        return None
+    budget, settled = max(receipt.used, key=lambda each: each[1] / (each[0].cap_nano or 1))
+    percent = settled * 100 // (budget.cap_nano or 1)
+    if percent < TOLD_PERCENT:
+        return None
+    whose = f"; budget={budget.account.removeprefix('@')}" if budget.account else ""
+    spent, cap = usd_from_nano(settled), usd_from_nano(budget.cap_nano or 0)
+    return f"percent={percent}; settled={spent:.6f}; cap={cap:.6f}; window={budget.window_us // 1_000_000}{whose}"
 
 
 def _with_less(intent: Intent, inspection: Inspection, plan: Plan) -> Intent:
@@ -471,9 +491,10 @@ def expired(review: Review, intent: Intent) -> Refusal:
 
 def cap_exceeded(intent: Intent, answer: CapExceeded) -> Refusal:
     """The agent's settled spend leaves no room for this call's worst case."""
-    budget = intent.budget
+    budget = answer.budget or intent.budget
     assert budget is not None
     assert budget.cap_nano is not None
+    whose = f"The agents that share {budget.account.removeprefix('@')} have" if budget.account else "The agent has"
     details: Mapping[str, Any] = {
         "currentCostUsd": usd_from_nano(answer.settled_nano),
         "thresholdUsd": usd_from_nano(budget.cap_nano),
@@ -481,11 +502,12 @@ def cap_exceeded(intent: Intent, answer: CapExceeded) -> Refusal:
         "reservedUsd": usd_from_nano(answer.reserved_nano),
         "neededUsd": usd_from_nano(intent.reserve_nano),
         "resets_at": timestamp(answer.resets_at_us) if answer.resets_at_us is not None else None,
+        **({"budget": budget.account.removeprefix("@")} if budget.account else {}),
     }
     when = f" Room comes free at {details['resets_at']}." if details["resets_at"] else ""
     return Refusal(
         ReasonCode.COST_LIMIT_EXCEEDED,
-        f"The agent has spent {format_usd(answer.settled_nano)} of its {format_usd(budget.cap_nano)} and this call may "
+        f"{whose} spent {format_usd(answer.settled_nano)} of {format_usd(budget.cap_nano)} and this call may "
         f"cost {format_usd(intent.reserve_nano)}; it was not sent.{when} Repeating it before will not help.",
         details=dict(details),
     )

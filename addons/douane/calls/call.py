@@ -88,6 +88,12 @@ class Passage:
     """True where usage is read from a stream whose client did not ask for it: it loses what only the meter wanted."""
     clamped_tokens: int | None = None
     """The answer's length where the request asks for less than its client did: no more was affordable."""
+    budget_told: str | None = None
+    """How far the spend was of the cap that is nearest, once it is past half of it."""
+    warned_percent: int | None = None
+    """The mark that spend passed with this call."""
+    shares: bool = False
+    """Whether other agents draw on a budget that the call is booked to."""
     assumed_nano: int = 0
     """Charged whatever the response says, for a call that cannot be metered."""
     listener: Listener | None = None

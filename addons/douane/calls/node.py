@@ -230,7 +230,10 @@ class Node:
         passage = done.passage
         self.store.settle(result)
         self.admission.closed(passage.agent)
-        self.budgets.settled(passage.agent)
+        if passage.shares:
+            self.budgets.room_for_all()
+        else:
+            self.budgets.settled(passage.agent)
         if passage.review_id is not None:
             self.verdicts.list_changed()
         log_call(
@@ -246,6 +249,7 @@ class Node:
             charge_nano=result.charge.amount_nano if result.charge else None,
             estimated=result.charge.estimated or None if result.charge else None,
             review=passage.review_id,
+            budget_percent=passage.warned_percent,
             ms=result.duration_us // 1000,
         )
 

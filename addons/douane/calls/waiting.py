@@ -100,6 +100,11 @@ class BudgetQueue:
         if queue and not queue[0].done():
             queue[0].set_result(True)
 
+    def room_for_all(self) -> None:
+        """A reservation in a shared budget was closed: the first in each line tries again."""
+        for agent in list(self._queues):
+            self.settled(agent)
+
     def all_changed(self) -> None:
         """Every call in line tries once more, as when the node stops."""
         for queue in self._queues.values():

@@ -79,6 +79,22 @@ class Budget:
     """How long a call queues for the agent's own reservations without any of them settling."""
     source: str = "default"
     """Where the cap comes from: `policy FILE:LINE`, `agent`, `default`."""
+    account: str | None = None
+    """Whose spend it caps: `@NAME` of a budget that agents share; None: the agent's own."""
+    further: tuple[Budget, ...] = ()
+    """More that a call has to fit: other windows of the same agent, and budgets that it shares."""
+
+    @property
+    def caps(self) -> tuple[Budget, ...]:
+        """Every cap that holds, this one's first."""
+        if not self.further:
+            return (self,) if self.cap_nano is not None else ()
+        return tuple(budget for budget in (self, *self.further) if budget.cap_nano is not None)
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The shared accounts that a call is booked to besides its agent's."""
+        return tuple(dict.fromkeys(budget.account for budget in self.further if budget.account is not None))
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,6 +149,8 @@ class Gate:
         fields.append((b"Douane-Receipt", passage.receipt.encode()))
         if passage.clamped_tokens is not None:
             fields.append((b"Douane-Output-Limit", b"%d" % passage.clamped_tokens))
+        if passage.budget_told is not None:
+            fields.append((b"Douane-Budget", passage.budget_told.encode("ascii", "replace")))
         response.data.headers.fields = tuple(fields)
         client_id, server = flow.client_conn.id, flow.server_conn
         response.stream = Tap(call, lambda: self._cut(client_id), lambda: self._hang_up(client_id, server))

@@ -14,6 +14,7 @@ from typing import Any
 from blake3 import blake3
 
 from douane.core.charge import Charge
+from douane.core.decision import Budget
 from douane.core.record import Kind, integer, present, text, texts
 from douane.core.review import OPEN, IllegalTransition, ReviewEvent, ReviewState
 from douane.edge.keys import SigningKeys
@@ -43,6 +44,8 @@ _REVIEW_STATE_OF = {
     ReviewEvent.LOSE: ReviewState.UNKNOWN,
 }
 EXPIRE_AT_ONCE = 500
+WARN_PERCENT = (95, 90, 75, 50)
+"""Of a cap: marks at which it is told that spend has come so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class OpenCall:
     reserve_nano: int
     model: str | None
     review_id: str | None
+    accounts: str = ""
+    """The shared accounts that it is booked to besides its agent's, separated by blanks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,7 @@ class Deferred:
     model: str | None
     ends_ts: int
     """When the whole reservation counts as spent, in ledger time."""
+    accounts: str
 
 
 DEFERRED_US = 48 * 3_600_000_000
@@ -105,6 +111,8 @@ class Engine:
         self.reviews = Reviews(connection, review_version)
         self.open_calls = {call.call_id: call for call in open_calls}
         self.deferred = {work.response_id: work for work in deferred}
+        self._marks: dict[tuple[str, int], int] = {}
+        """(account, window) → the mark that its spend was at last; told anew after a restart."""
         self._opened: list[tuple[Any, ...]] = []
         self._closed: list[int] = []
 
@@ -167,26 +175,46 @@ class Engine:
             ticket = self.reviews.row(body["review_id"])
             if (gone := self._ticket_gone(ticket, agent)) is not None:
                 return gone
-        budget = intent.budget if intent.budget is not None and intent.budget.cap_nano is not None else None
+        caps = intent.budget.caps if intent.budget is not None else ()
         reserve_nano: int = body["reserve_nano"]
-        if budget is not None:
-            settled, reserved = self.ledger.settled(agent, budget)
-            body["cap_nano"] = integer(budget.cap_nano or 0)
-            body["window_us"] = integer(budget.window_us)
+        used = [(budget, *self.ledger.settled(agent, budget)) for budget in caps]
+        if used:
             body["ledger_us"] = self.clock.ledger_us
-            body["settled_nano"] = integer(settled)
-            body["reserved_nano"] = integer(reserved)
-        if (reserve_nano or budget is not None) and (
-            no_room := self.ledger.reserve(agent, reserve_nano, budget)
-        ) is not None:
+            further = used
+            if used[0][0].account is None:
+                body |= _cap(*used[0])
+                further = used[1:]
+            if further:
+                body["budgets"] = [
+                    _cap(*each) | ({"account": each[0].account} if each[0].account else {}) for each in further
+                ]
+        if (reserve_nano or used) and (no_room := self.ledger.reserve(agent, reserve_nano, caps)) is not None:
             if isinstance(no_room, CapExceeded) and no_room.resets_at_us is not None:
                 return replace(no_room, resets_at_us=self.clock.of_day(no_room.resets_at_us))
             return no_room
+        if (warned := self._marks_passed(agent, used)) is not None:
+            body["warned_percent"] = warned
         if ticket is not None:
             self.reviews.change(ticket, ReviewEvent.DISPATCH, call_id=call_id)
         seq, digest = self.append(Kind.INTENT, body, agent=agent, values=values)
-        self._open(OpenCall(seq, call_id, agent, body["tool"], reserve_nano, body.get("model"), body.get("review_id")))
-        return Admitted(seq, digest)
+        accounts = " ".join(intent.budget.accounts) if intent.budget is not None and intent.budget.further else ""
+        self._open(
+            OpenCall(
+                seq, call_id, agent, body["tool"], reserve_nano, body.get("model"), body.get("review_id"), accounts
+            )
+        )
+        return Admitted(seq, digest, tuple((budget, settled) for budget, settled, _ in used), warned)
+
+    def _marks_passed(self, agent: str, used: Sequence[tuple[Budget, int, int]]) -> int | None:
+        """The highest mark that the spend of an account has passed since this was last asked."""
+        highest = 0
+        for budget, settled, _ in used:
+            key = (budget.account or agent, budget.window_us)
+            mark = next((mark for mark in WARN_PERCENT if settled * 100 >= mark * (budget.cap_nano or 1)), 0)
+            if mark > self._marks.get(key, 0):
+                highest = max(highest, mark)
+            self._marks[key] = mark
+        return highest or None
 
     def _ticket_gone(self, ticket: tuple[Any, ...] | None, agent: str) -> TicketGone | None:
         if ticket is None or ticket[1] != agent:
@@ -200,7 +228,16 @@ class Engine:
     def _open(self, call: OpenCall) -> None:
         self.open_calls[call.call_id] = call
         self._opened.append(
-            (call.seq, call.call_id, call.agent, call.tool, call.reserve_nano, call.model, call.review_id)
+            (
+                call.seq,
+                call.call_id,
+                call.agent,
+                call.tool,
+                call.reserve_nano,
+                call.model,
+                call.review_id,
+                call.accounts,
+            )
         )
 
     def settle(self, result: Result, body: bodies.Body, values: bodies.Values) -> None:
@@ -228,6 +265,7 @@ class Engine:
                 body["ledger_us"] = ledger_us
             if amount_nano > call.reserve_nano:
                 body["overrun_nano"] = amount_nano - call.reserve_nano
+            self._book_shared(call.accounts, call.reserve_nano, amount_nano, body)
         if call.review_id is not None:
             body["review_id"] = call.review_id
             body["review_state"] = self._finish_review(call.review_id, result)
@@ -240,10 +278,28 @@ class Engine:
         if response_id is None or response_id in self.deferred:
             return False
         ends_ts = self.clock.ledger_us + DEFERRED_US
-        work = Deferred(response_id, call.agent, call.call_id, call.tool, call.reserve_nano, body.get("model"), ends_ts)
+        work = Deferred(
+            response_id,
+            call.agent,
+            call.call_id,
+            call.tool,
+            call.reserve_nano,
+            body.get("model"),
+            ends_ts,
+            call.accounts,
+        )
         self.deferred[response_id] = work
-        self.connection.execute("INSERT INTO deferred VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(work))
+        self.connection.execute("INSERT INTO deferred VALUES (?, ?, ?, ?, ?, ?, ?, ?)", astuple(work))
         return True
+
+    def _book_shared(self, accounts: str, reserve_nano: int, amount_nano: int, body: bodies.Body) -> None:
+        """Book a charge to the shared accounts as well."""
+        booked = []
+        for account in accounts.split():
+            cum_nano, ledger_us = self.ledger.settle(account, reserve_nano, amount_nano, self.register.size)
+            booked.append({"account": account, "cum_nano": str(cum_nano), "ledger_us": ledger_us})
+        if booked:
+            body["shared"] = booked
 
     def _settle_deferred(self, charge: Charge) -> None:
         """Book what work in the background did cost, once."""
@@ -268,6 +324,7 @@ class Engine:
             body["ledger_us"] = ledger_us
         if amount_nano > work.reserve_nano:
             body["overrun_nano"] = amount_nano - work.reserve_nano
+        self._book_shared(work.accounts, work.reserve_nano, amount_nano, body)
         self.append(Kind.ADJUST, body, agent=work.agent)
 
     def _finish_review(self, review_id: str, result: Result) -> str:
@@ -418,6 +475,16 @@ class Engine:
     def keep_head(self, head: Head, size: int, reason: str) -> None:
         """Keep a signed head beside the register."""
         self.connection.execute("INSERT OR REPLACE INTO head VALUES (?, ?, ?)", (size, head.note, reason))
+
+
+def _cap(budget: Budget, settled_nano: int, reserved_nano: int) -> bodies.Body:
+    """What an intent's record tells of a cap that it was held against."""
+    return {
+        "cap_nano": integer(budget.cap_nano or 0),
+        "window_us": integer(budget.window_us),
+        "settled_nano": integer(settled_nano),
+        "reserved_nano": integer(reserved_nano),
+    }
 
 
 def charged(result: Result, reserve_nano: int) -> int:

@@ -53,6 +53,10 @@ class Admitted:
 
     seq: int
     hash: str
+    used: tuple[tuple[Budget, int], ...] = field(default=(), compare=False)
+    """(budget, settled nano-dollars) of each cap that it was held against."""
+    warned_percent: int | None = field(default=None, compare=False)
+    """The mark that spend has passed since the last admission against the same cap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,8 @@ class CapExceeded:
     reserved_nano: int
     resets_at_us: int | None
     """When enough spend will have aged out for this call, unless more is spent; None if it never fits."""
+    budget: Budget | None = field(default=None, compare=False)
+    """The cap that it does not fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,12 +196,14 @@ class TooManyReviews:
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """An agent's spend against its cap, now."""
+    """An account's spend against its cap, now."""
 
     agent: str
+    """Or `@NAME` of a budget that agents share."""
     settled_nano: int
     reserved_nano: int
     window_us: int
+    budget: Budget = field(default_factory=lambda: Budget(None), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,17 @@ the law once more in SQL (settled + reserved ≤ cap); if it does not hold for e
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from douane.core.decision import Budget
 from douane.store import rows
-from douane.store.interface import Admitted, CapExceeded, MustWait, StoreError
+from douane.store.interface import CapExceeded, MustWait, StoreError
 
 AT_ONCE = 500
 """Agents in one statement: far below what SQLite takes."""
+
+_NEVER = 2**63
 
 _SPENT_BEFORE = """SELECT s.cum_nano FROM spend AS s
     WHERE s.agent = w.agent AND s.ts <= w.since ORDER BY s.ts DESC LIMIT 1"""
@@ -32,6 +34,8 @@ class Balance:
     cap_nano: int | None = None
     since: int = 0
     """Cap and start of the window of the last admission: what the guard checks."""
+    further: list[tuple[int, int]] = field(default_factory=list)
+    """(cap, what was spent before its window) of other windows of that admission."""
 
 
 class Ledger:
@@ -63,26 +67,43 @@ class Ledger:
                 self._balances[agent] = Balance(cum or 0, reserved or 0, last or 0)
                 self._before[agent, window] = before or 0
 
-    def reserve(self, agent: str, amount_nano: int, budget: Budget | None) -> Admitted | MustWait | CapExceeded | None:
-        """Set an amount aside; None when done. A capped agent waits, or is refused, where it does not fit."""
-        balance = self._balances[agent]
-        cap = budget.cap_nano if budget else None
-        if budget is not None and cap is not None:
-            settled = balance.cum_nano - self._before[agent, budget.window_us]
+    def reserve(self, agent: str, amount_nano: int, caps: Sequence[Budget]) -> MustWait | CapExceeded | None:
+        """Set an amount aside in every account; None when done. It waits, or is refused, where it does not fit."""
+        wait: MustWait | None = None
+        full: CapExceeded | None = None
+        for budget in caps:
+            cap, account = budget.cap_nano, budget.account or agent
+            assert cap is not None
+            balance = self._balances[account]
+            settled = balance.cum_nano - self._before[account, budget.window_us]
             if settled + amount_nano > cap:
-                return CapExceeded(settled, balance.reserved_nano, self._resets_at(agent, amount_nano, cap, budget))
-            if settled + balance.reserved_nano + amount_nano > cap:
-                return MustWait(settled, balance.reserved_nano)
-            balance.since = self._now - budget.window_us
-        balance.cap_nano = cap
-        balance.reserved_nano += amount_nano
-        balance.changed = True
+                resets_at = self._resets_at(account, amount_nano, cap, budget)
+                if full is None or (full.resets_at_us or _NEVER) < (resets_at or _NEVER):  # the last one to have room
+                    full = CapExceeded(settled, balance.reserved_nano, resets_at, budget)
+            elif wait is None and settled + balance.reserved_nano + amount_nano > cap:
+                wait = MustWait(settled, balance.reserved_nano)
+        if full is not None or wait is not None:
+            return full or wait
+        for account in dict.fromkeys((agent, *(budget.account for budget in caps if budget.account is not None))):
+            balance = self._balances[account]
+            balance.cap_nano = None
+            balance.further.clear()
+            balance.reserved_nano += amount_nano
+            balance.changed = True
+        for budget in caps:
+            balance = self._balances[budget.account or agent]
+            cap = budget.cap_nano
+            if balance.cap_nano is None:
+                balance.cap_nano, balance.since = cap, self._now - budget.window_us
+            elif cap is not None:
+                balance.further.append((cap, self._before[budget.account or agent, budget.window_us]))
         return None
 
     def settled(self, agent: str, budget: Budget) -> tuple[int, int]:
         """Settled spend in the window and open reservations, as of this point of the transaction."""
-        balance = self._balances[agent]
-        return balance.cum_nano - self._before[agent, budget.window_us], balance.reserved_nano
+        account = budget.account or agent
+        balance = self._balances[account]
+        return balance.cum_nano - self._before[account, budget.window_us], balance.reserved_nano
 
     def settle(self, agent: str, reserved_nano: int, amount_nano: int, seq: int) -> tuple[int, int]:
         """Book a charge in place of its reservation; returns the agent's running total and the time it is dated."""
@@ -106,6 +127,10 @@ class Ledger:
     def flush(self) -> None:
         """Write the balances back; `StoreError` if any of them breaks its cap."""
         changed = [(agent, balance) for agent, balance in self._balances.items() if balance.changed]
+        for _, balance in changed:
+            for cap, before in balance.further:
+                if balance.cum_nano - before + balance.reserved_nano > cap:
+                    raise StoreError("a reservation would break a cap; nothing of this transaction was written")
         for at in range(0, len(changed), AT_ONCE):
             some = changed[at : at + AT_ONCE]
             parameters = [

@@ -175,7 +175,8 @@ class Reader:
         """Each agent's settled spend in its window, and its open reservations, now."""
         now = (await self._now()).ledger_us
         answers = []
-        for agent, budget in agents.items():
+        told = [(budget.account or agent, budget) for agent, own in agents.items() for budget in (own, *own.further)]
+        for agent, budget in dict.fromkeys(told):
             ((cum, reserved, before),) = await self._rows(
                 """SELECT
                 coalesce((SELECT cum_nano FROM balance WHERE agent = ?1), 0),
@@ -183,7 +184,7 @@ class Reader:
                 coalesce((SELECT cum_nano FROM spend WHERE agent = ?1 AND ts <= ?2 ORDER BY ts DESC LIMIT 1), 0)""",
                 (agent, now - budget.window_us),
             )
-            answers.append(Spend(agent, cum - before, reserved, budget.window_us))
+            answers.append(Spend(agent, cum - before, reserved, budget.window_us, budget))
         return answers
 
     async def review(self, review_id: str) -> Review | None:

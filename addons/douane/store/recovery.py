@@ -120,7 +120,7 @@ def _recover(engine: Engine, boot: dict[str, Any], declared_gap: str | None, pro
         "SELECT count(*) FROM review WHERE state = ?", (ReviewState.DISPATCHING.value,)
     ).fetchone()
     (reserved,) = engine.connection.execute("SELECT coalesce(sum(reserved_nano), 0) FROM balance").fetchone()
-    kept = sum(work.reserve_nano for work in engine.deferred.values())
+    kept = sum(work.reserve_nano * (1 + len(work.accounts.split())) for work in engine.deferred.values())
     if stuck or reserved != kept:
         raise StoreError(
             f"after recovery {stuck} reviews are still dispatching and {reserved} nano-dollars reserved, {kept} of "
@@ -282,7 +282,7 @@ def _open_calls(connection: sqlite3.Connection) -> list[OpenCall]:
     return [
         OpenCall(*row)
         for row in connection.execute(
-            "SELECT seq, call_id, agent, tool, reserve_nano, model, review_id FROM open_call ORDER BY seq"
+            "SELECT seq, call_id, agent, tool, reserve_nano, model, review_id, accounts FROM open_call ORDER BY seq"
         )
     ]
 

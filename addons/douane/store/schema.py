@@ -73,8 +73,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # Work that goes on behind a response, its reservation still open: its usage comes with a later response.
         """CREATE TABLE deferred (
             response_id TEXT PRIMARY KEY, agent TEXT NOT NULL, call_id TEXT NOT NULL, tool TEXT NOT NULL,
-            reserve_nano INTEGER NOT NULL CHECK (reserve_nano >= 0), model TEXT, ends_ts INTEGER NOT NULL
+            reserve_nano INTEGER NOT NULL CHECK (reserve_nano >= 0), model TEXT, ends_ts INTEGER NOT NULL,
+            accounts TEXT NOT NULL
         ) STRICT, WITHOUT ROWID""",
+        # The shared accounts that a call's reservation stands in besides its agent's own, separated by blanks.
+        "ALTER TABLE open_call ADD COLUMN accounts TEXT NOT NULL DEFAULT ''",
     ),
 )
 

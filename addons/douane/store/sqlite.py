@@ -175,7 +175,7 @@ class SqliteStore(Store):
 
     # the way to the writer and back
 
-    async def _do(self, run: Run, *, money: tuple[str, int] | None = None, needs_room: bool = True) -> Any:
+    async def _do(self, run: Run, *, money: tuple[tuple[str, int], ...] = (), needs_room: bool = True) -> Any:
         operation = Operation(run, self._loop.create_future(), money=money, needs_room=needs_room)
         self._submit(operation)
         return await operation.future
@@ -252,11 +252,13 @@ class SqliteStore(Store):
     async def admit(self, intent: Intent) -> Admission:
         """Make a call's intent and reservation durable. If the caller is cancelled meanwhile, the store closes it."""
         body, values = bodies.intent(intent)
-        capped = intent.budget is not None and intent.budget.cap_nano is not None
-        money = None
-        if body["reserve_nano"] or capped:
-            window = intent.budget.window_us if intent.budget is not None and capped else 0
-            money = (text(intent.agent), window)
+        caps = intent.budget.caps if intent.budget is not None else ()
+        money: tuple[tuple[str, int], ...] = ()
+        if body["reserve_nano"] or caps:
+            agent = text(intent.agent)
+            money = tuple((budget.account or agent, budget.window_us) for budget in caps)
+            if not caps or caps[0].account is not None:
+                money += ((agent, 0),)
         call_id = body["call_id"]
         future: asyncio.Future[Admission] = self._loop.create_future()
         self._submit(Operation(lambda engine: engine.admit(intent, body, values), future, money=money, call_id=call_id))

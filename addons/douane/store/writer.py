@@ -47,7 +47,7 @@ class Operation:
         run: Run,
         future: asyncio.Future[Any],
         *,
-        money: tuple[str, int] | None = None,
+        money: tuple[tuple[str, int], ...] = (),
         call_id: str | None = None,
         needs_room: bool = True,
     ) -> None:
@@ -145,7 +145,7 @@ class Writer(threading.Thread):
         """One transaction. Killed before COMMIT returned, nobody was told anything and no call was sent."""
         riders = [self.riders.popleft() for _ in range(min(len(self.riders), AT_ONCE))]
         low = self._low_on_space()
-        money = {operation.money for operation in batch if operation.money is not None}
+        money = {pair for operation in batch for pair in operation.money}
         for rider in riders:
             call = engine.open_calls.get(rider.body["call_id"])
             if call is not None and (call.reserve_nano or rider.result.charge is not None):

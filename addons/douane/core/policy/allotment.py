@@ -34,6 +34,8 @@ class BudgetRule:
 
     budget: Budget
     whom: Whom = Whom()
+    exempt: frozenset[str] = frozenset()
+    """Agents that do not draw on a shared budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,16 @@ class LimitRule:
 def budget_of(rules: Sequence[BudgetRule], agent: str, labels: Mapping[str, str], agent_cap_nano: int | None) -> Budget:
     """The budget in force: by name, else by label, else the cap given to the agent, else the one for all.
 
-    Of several by label the smallest cap counts, whatever their order.
+    Of several by label the smallest cap counts, whatever their order. Budgets that agents share hold besides.
     """
+    shared = [rule for rule in rules if rule.budget.account is not None]
+    if shared:
+        rules = [rule for rule in rules if rule.budget.account is None]
+        own = budget_of(rules, agent, labels, agent_cap_nano)
+        drawn = tuple(
+            rule.budget for rule in shared if agent not in rule.exempt and rule.whom.closeness(agent, labels) >= 0
+        )
+        return replace(own, further=own.further + drawn) if drawn else own
     close = [(rule.whom.closeness(agent, labels), rule.budget) for rule in rules]
     closest = max((closeness for closeness, _ in close), default=-1)
     if closest < 0:

@@ -92,6 +92,8 @@ def _whom_twice(parts: list[PolicyPart], key: str) -> Iterator[Problem]:
             if item.agents and item.labels:
                 yield part.document.problem(path, "agents and labels together", "Make two entries of it.")
                 continue
+            if isinstance(item, BudgetPart) and item.shared is not None:
+                continue
             whom: list[Any] = [*item.agents] or [tuple(sorted(item.labels.items()))]
             for who in whom:
                 if who in first:
@@ -106,10 +108,34 @@ def _budgets(parts: list[PolicyPart]) -> Iterator[Problem]:
     for part, _ in assumed if not assumes else ():
         mend = "Add `on_unpriced: assume`, or leave it out."
         yield part.document.problem(("unpriced_assumed",), "`unpriced_assumed` without `on_unpriced: assume`", mend)
+    shared: dict[str, str] = {}
     for part in parts:
         for index, budget in part.items["budgets"].items():
             path: Path = ("budgets", index)
             window_us = DEFAULT_BUDGET.window_us if budget.window is None else budget.window
+            if budget.shared is not None:
+                if budget.shared in shared:
+                    yield part.document.problem(
+                        (*path, "shared"),
+                        f"a second shared budget `{budget.shared}`",
+                        f"The first is in {shared[budget.shared]}. Put further windows under its `also`.",
+                    )
+                shared.setdefault(budget.shared, f"{part.document.file}:{part.document.line(path)}")
+                if budget.cap == "none":
+                    yield part.document.problem((*path, "cap"), "a shared budget without a cap", "Write its cap.")
+                if budget.wait is not None:
+                    mend = "Calls wait as their agent's own budget says: leave it out."
+                    yield part.document.problem((*path, "wait"), "`wait` of a shared budget", mend)
+            elif budget.exempt:
+                mend = "Give those agents an entry of their own, or make the budget `shared`."
+                yield part.document.problem((*path, "exempt"), "`exempt` without `shared`", mend)
+            windows = [window_us, *(also.window for also in budget.also)]
+            for place, also in enumerate(budget.also):
+                if also.window in windows[: place + 1]:
+                    mend = "Leave the larger cap out."
+                    yield part.document.problem((*path, "also", place), "a second cap over the same window", mend)
+                if also.cap == "none" or budget.cap == "none":
+                    yield part.document.problem((*path, "also", place), "`also` beside no cap", "Write both caps.")
             if budget.wait is not None and budget.wait > window_us:
                 mend = "Make the wait shorter, or the window longer."
                 yield part.document.problem((*path, "wait"), "a wait that is longer than the window", mend)

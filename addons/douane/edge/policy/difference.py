@@ -55,7 +55,12 @@ def _told(settings: Settings) -> dict[str, str]:
         "hold.expiry": duration_text(settings.expires_us),
         "on_unpriced": settings.on_unpriced,
         "unpriced_assumed": format_usd(settings.unpriced_assumed_nano),
-        **{f"budget of {_whom(rule.whom)}": _budget(rule.budget) for rule in _sorted(settings.budgets)},
+        **{
+            f"budget of {_whom(rule.whom)}": _budget(rule)
+            for rule in _sorted(settings.budgets)
+            if rule.budget.account is None
+        },
+        **_shared(settings.budgets),
         **{f"limits of {_whom(rule.whom)}": str(rule.limits) for rule in _sorted(settings.limits)},
         "destinations.private": "allow"
         if settings.private_destinations == "allow"
@@ -74,9 +79,24 @@ def _whom(whom: Whom) -> str:
     return ", ".join(f"{name}={value}" for name, value in whom.labels) or "all agents"
 
 
-def _budget(budget: Budget) -> str:
+def _budget(rule: BudgetRule) -> str:
+    caps = ", ".join(map(_cap, (rule.budget, *rule.budget.further)))
+    return f"{caps}, waiting {duration_text(rule.budget.wait_us)}"
+
+
+def _cap(budget: Budget) -> str:
     cap = "no cap" if budget.cap_nano is None else format_usd(budget.cap_nano)
-    return f"{cap} in {duration_text(budget.window_us)}, waiting {duration_text(budget.wait_us)}"
+    return f"{cap} in {duration_text(budget.window_us)}"
+
+
+def _shared(rules: Iterable[BudgetRule]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for rule in rules:
+        if rule.budget.account is not None:
+            key = f"budget {rule.budget.account.removeprefix('@')} shared by {_whom(rule.whom)}"
+            exempt = f" except {', '.join(sorted(rule.exempt))}" if rule.exempt else ""
+            found[key + exempt] = ", ".join(filter(None, (found.get(key + exempt), _cap(rule.budget))))
+    return found
 
 
 def _rules(old: Iterable[Rule], new: Iterable[Rule]) -> Iterator[str]:

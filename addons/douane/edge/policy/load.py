@@ -10,7 +10,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -167,19 +167,27 @@ def _settings(
 
 def _budgets(parts: list[PolicyPart]) -> Iterator[BudgetRule]:
     listed = [(part, index, budget) for part in parts for index, budget in part.items["budgets"].items()]
-    general = next((budget for _, _, budget in listed if not budget.agents and not budget.labels), None)
+    general = next(
+        (budget for _, _, budget in listed if not budget.agents and not budget.labels and budget.shared is None), None
+    )
     window_us = general.window if general and general.window is not None else DEFAULT_BUDGET.window_us
     wait_us = general.wait if general and general.wait is not None else DEFAULT_BUDGET.wait_us
     for part, index, budget in listed:
-        yield BudgetRule(
-            Budget(
-                None if budget.cap == "none" else budget.cap,
-                window_us if budget.window is None else budget.window,
-                wait_us if budget.wait is None else budget.wait,
-                f"policy {_place(part, ('budgets', index))}",
-            ),
-            _whom(budget),
-        )
+        account = None if budget.shared is None else f"@{budget.shared}"
+        wait = wait_us if budget.wait is None else budget.wait
+        caps = [
+            Budget(None if cap == "none" else cap, window, wait, f"policy {_place(part, ('budgets', index))}", account)
+            for cap, window in (
+                (budget.cap, window_us if budget.window is None else budget.window),
+                *((also.cap, also.window) for also in budget.also),
+            )
+        ]
+        exempt = frozenset(budget.exempt)
+        if account is None:
+            yield BudgetRule(replace(caps[0], further=tuple(caps[1:])), _whom(budget))
+        else:
+            for cap in caps:
+                yield BudgetRule(cap, _whom(budget), exempt)
     if general is None:
         yield BudgetRule(DEFAULT_BUDGET)
 

@@ -144,14 +144,24 @@ class TiersPart(Part):
     irreversible: Literal["hold", "deny"] = Field(default="hold", description="Effect of the tier irreversible.")
 
 
+class WindowPart(Part):
+    """A further cap of the same spend, over another window."""
+
+    cap: Cap = Field(description="What may be spent in the window.")
+    window: Window = Field(description="The rolling window.")
+
+
 class BudgetPart(Part):
-    """A rolling cap for each of some agents."""
+    """A rolling cap for each of some agents, or for all of them together."""
 
     cap: Cap = Field(description="What each agent may spend in the window, or `none`.")
     window: Window | None = Field(default=None, description="The rolling window; of the budget for all if not given.")
     wait: Wait | None = Field(default=None, description="How long a call queues behind the agent's own reservations.")
     agents: list[Agent] = Field(default=[], description="Agents by name; with neither agents nor labels: all.")
     labels: dict[str, str] = Field(default={}, description="Agents that carry all of these labels.")
+    also: list[WindowPart] = Field(default=[], description="Further caps over other windows; a call has to fit all.")
+    shared: Name | None = Field(default=None, description="The cap is for these agents together, under this name.")
+    exempt: list[Agent] = Field(default=[], description="Agents that do not draw on a shared cap.")
 
 
 _LIMITS = Limits()
