@@ -78,6 +78,32 @@ def test_spend_for_machines(product: Product) -> None:
     assert (row["window_seconds"], row["source"]) == (86_400, "agent")
 
 
+def test_spend_summed_up(product: Product) -> None:
+    agent, other = product.agent("summed", cap_usd="1"), product.agent("other", cap_usd="1")
+    for each in (agent, agent, other):
+        think(product, each)
+
+    def spent(*words: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(product.run("spend", *words, "--json").stdout)
+        return [row for row in found if row["agent"] in ("summed", "other")]
+
+    (mine,) = spent("--by", "model", "--agent", "summed")
+    assert (mine["agent"], mine["calls"], mine["charge_nano"]) == ("summed", 2, 2 * CHARGE_NANO)
+    assert mine["model"] == "gpt-4o-mini"
+    tools = spent("--by", "tool", "--since", "1h")
+    assert [(row["agent"], row["calls"], row["tool"]) for row in tools] == [
+        ("summed", 2, "openai.chat.completions.create"),
+        ("other", 1, "openai.chat.completions.create"),
+    ]
+    (day,) = spent("--by", "day", "--agent", "other")
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d", day["day"])
+    printed = product.run("spend", "--by", "model", "--agent", "summed").stdout
+    assert re.search(r"summed +gpt-4o-mini +2 +\$0\.0027 +█+", printed)
+    assert product.run("spend", "--by", "day", "--agent", "nobody").stdout == "Nothing was charged.\n"
+    assert "--since needs --by" in product.run("spend", "--since", "7d", check=False).stderr
+    assert "write 12s" in product.run("spend", "--since", "soon", "--by", "day", check=False).stderr
+
+
 def test_spend_without_a_node_shows_who_calls_before_any_agent_is_registered(idle: Product) -> None:
     (row,) = json.loads(idle.run("spend", "--json").stdout)
     assert (row["agent"], row["settled_nano"], row["cap_usd"]) == ("default", 0, 50.0)

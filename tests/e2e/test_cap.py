@@ -70,6 +70,36 @@ def test_a_loop_that_needs_less_than_the_cap_is_never_refused(product: Product, 
     assert providers.bill.total_nano() == 36 * CALL_NANO
 
 
+def test_agents_that_share_a_budget_spend_it_together(
+    new_product: Callable[..., Product], providers: Providers, tmp_path: Path
+) -> None:
+    folder = policy_folder(tmp_path / "policy", cap_usd="1")
+    shared = "budgets:\n  - {shared: pair, cap: $0.05, window: 1h, exempt: [apart]}\n"
+    (folder / "shared.yaml").write_text(shared)
+    product = new_product(policy=folder).start()
+    pair = [product.agent("left"), product.agent("right")]
+
+    told: list[str] = []
+
+    def until_refused(agent: Agent) -> Answer:
+        while (answer := chat(product, agent)).status == 200:
+            told.append(answer.header("douane-budget") or "")
+        return answer
+
+    with ThreadPoolExecutor(2) as pool:
+        refused = list(pool.map(until_refused, pair))
+    assert any("budget=pair" in line for line in told), told
+    for answer in refused:
+        assert (answer.code, answer.decision["budget"]) == ("cost_limit_exceeded", "pair")
+        assert answer.decision["thresholdUsd"] == 0.05
+    assert 40_000_000 <= providers.bill.total_nano() <= 50_000_000
+    assert chat(product, product.agent("apart")).status == 200
+    rows = {row["agent"]: row for row in json.loads(product.run("spend", "--json").stdout)}
+    assert rows["@pair"]["settled_nano"] == rows["left"]["settled_nano"] + rows["right"]["settled_nano"]
+    assert rows["apart"]["settled_nano"] == CALL_NANO
+    assert next(r["warned_percent"] for r in product.log(kind="intent") if "warned_percent" in r) == 50
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "sse"])
 def test_anthropic_is_capped_too(product: Product, providers: Providers, stream: bool) -> None:
     agent = product.agent("claude-sse" if stream else "claude-json", cap_usd="0.02")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,52 @@ def test_budgets(
 def test_without_a_budget_the_guides_cap_is_in_force() -> None:
     assert policy_of({}).budget("a", {}, None) == DEFAULT_BUDGET == Budget(50_000_000_000, source="default")
     assert policy_of({}).budget("a", {}, 1) == Budget(1, source="agent")
+
+
+def test_windows_and_shared_budgets() -> None:
+    policy = policy_of(
+        {
+            "budgets": [
+                {"cap": "$5", "window": "1h", "also": [{"cap": "$50", "window": "7d"}]},
+                {"cap": "$200", "window": "7d", "shared": "data", "labels": {"team": "data"}, "exempt": ["ci"]},
+                {"cap": "$900", "window": "24h", "shared": "all", "also": [{"cap": "$90", "window": "1h"}]},
+            ]
+        }
+    )
+
+    def caps(agent: str, labels: dict[str, str], own: int | None = None) -> list[tuple[str | None, int, int]]:
+        return [
+            (budget.account, (budget.cap_nano or 0) // 10**9, budget.window_us // 3_600_000_000)
+            for budget in policy.budget(agent, labels, own).caps
+        ]
+
+    everybody = [("@all", 900, 24), ("@all", 90, 1)]
+    assert caps("x", {}) == [(None, 5, 1), (None, 50, 168), *everybody]
+    assert caps("x", {"team": "data"}) == [(None, 5, 1), (None, 50, 168), ("@data", 200, 168), *everybody]
+    assert caps("ci", {"team": "data"}, 3 * 10**9) == [(None, 3, 1), (None, 50, 168), *everybody]
+    assert policy.budget("x", {"team": "data"}, None).accounts == ("@data", "@all")
+
+
+@pytest.mark.parametrize(
+    ("budget", "wrong"),
+    [
+        ({"cap": "$5", "exempt": ["a"]}, "without `shared`"),
+        ({"cap": "none", "shared": "a"}, "without a cap"),
+        ({"cap": "$5", "shared": "a", "wait": "1s"}, "`wait` of a shared"),
+        ({"cap": "$5", "window": "1h", "also": [{"cap": "$9", "window": "1h"}]}, "same window"),
+        ({"cap": "none", "also": [{"cap": "$9", "window": "1h"}]}, "beside no cap"),
+        ({"cap": "$5", "also": [{"cap": "$9"}]}, "window"),
+        ({"cap": "$5", "shared": "Data Team"}, "not a valid name"),
+    ],
+)
+def test_mistakes_of_windows_and_shared_budgets(budget: dict[str, Any], wrong: str) -> None:
+    with pytest.raises(PolicyInvalid, match=re.escape(wrong)):
+        policy_of({"budgets": [budget]})
+
+
+def test_a_shared_budget_stands_once() -> None:
+    with pytest.raises(PolicyInvalid, match="a second shared budget"):
+        policy_of({"budgets": [{"cap": "$5", "shared": "a"}, {"cap": "$6", "shared": "a"}]})
 
 
 def test_limits() -> None:

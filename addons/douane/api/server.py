@@ -11,7 +11,7 @@ import re
 import socket
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import orjson
 import tornado.httpserver
@@ -19,12 +19,12 @@ import tornado.netutil
 import tornado.web
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from douane.api.shapes import agent_json, log_json, review_json, spend_json
+from douane.api.shapes import agent_json, log_json, review_json, spend_json, spent_json
 from douane.core.money import format_usd, nano_from_usd_ceiling
 from douane.core.record import MAX_INTEGER
 from douane.core.review import IllegalTransition, ReviewState
 from douane.edge.ports import reached_at
-from douane.store.interface import LogFilter, StoreError
+from douane.store.interface import LogFilter, SpendKey, StoreError
 
 if TYPE_CHECKING:
     from douane.calls.node import Node
@@ -426,10 +426,18 @@ class VerdictRoute(_Handler):
 
 
 class SpendRoute(_Handler):
-    """`GET spend`."""
+    """`GET spend?by&agent&since`."""
 
     async def get(self) -> None:
-        """Each agent's spend against its cap."""
+        """Each agent's spend against its cap; with `by`, what was charged, summed up."""
+        if (by := self.get_query_argument("by", None)) is not None:
+            if by not in get_args(SpendKey.__value__):
+                raise _Refused(400, "bad_request", "by is one of agent, model, tool, day")
+            since_us = self.number("since", 0, 2**53) or None
+            agent = self.get_query_argument("agent", None)
+            spent = await self.node.store.spent(cast("SpendKey", by), agent=agent, since_us=since_us)
+            self.answer({"spent": [spent_json(row, by) for row in spent]})
+            return
         budgets = self.node.spend_budgets()
         found = await self.node.store.spend(budgets)
         self.answer({"spend": [spend_json(row, row.budget) for row in found]})

@@ -8,7 +8,7 @@ from typing import Any
 
 from douane.core.decision import Budget
 from douane.core.money import usd_from_nano
-from douane.store.interface import AgentRow, LogEntry, Review, Spend
+from douane.store.interface import AgentRow, LogEntry, Review, Spend, Spent
 
 
 def rfc3339(at_us: int | None) -> str | None:
@@ -57,6 +57,18 @@ def spend_json(row: Spend, budget: Budget) -> dict[str, Any]:
         "cap_nano": budget.cap_nano,
         "window_seconds": budget.window_us / 1e6,
         "source": budget.source,
+    }
+
+
+def spent_json(row: Spent, by: str) -> dict[str, Any]:
+    """What was charged to an agent in one group."""
+    group = {} if by == "agent" else {by: row.group}
+    return {
+        "agent": row.agent,
+        **group,
+        "calls": row.calls,
+        "charge_usd": usd_from_nano(row.charge_nano),
+        "charge_nano": row.charge_nano,
     }
 
 

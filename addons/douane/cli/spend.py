@@ -6,6 +6,7 @@ import json
 from math import ceil
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import click
 from rich.console import Console
@@ -13,29 +14,54 @@ from rich.text import Text
 
 from douane.cli.backend import Backend
 from douane.cli.options import home_option, json_option
-from douane.cli.rows import print_rows
+from douane.cli.rows import plain, print_rows
 from douane.core.money import format_usd
 
 NARROWEST, WIDEST = 8, 24
 """Columns of a bar, which takes what the terminal leaves it."""
 
 
+def _span(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    if value is None:
+        return None
+    from douane.edge.policy.units import duration_us
+
+    try:
+        return duration_us(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 @click.command()
+@click.option("--agent", help="Only this agent's.")
+@click.option("--since", metavar="SPAN", callback=_span, help="What was charged in 12h, 7d, …; needs --by.")
+@click.option(
+    "--by", type=click.Choice(["model", "tool", "day"]), help="Sum up what was charged, since ever or --since."
+)
 @home_option
 @json_option
-def spend(home: Path, as_json: bool) -> None:
-    """Show each agent's settled and reserved spend in its window, against its cap.
+def spend(home: Path, agent: str | None, since: int | None, by: str | None, as_json: bool) -> None:
+    """Show each agent's settled and reserved spend in its windows, against its caps; or what was charged for what.
 
     \b
-    Example:
+    Examples:
+      douane spend
+      douane spend --agent nightly --since 7d --by model
       douane spend --json | jq '.[] | select(.settled_usd > 10)'
     """
+    if since is not None and by is None:
+        raise click.UsageError("--since needs --by: model, tool or day")
+    if by is not None:
+        _spent(home, agent, since, by, as_json=as_json)
+        return
     found = Backend(home).request("GET", "/v1/spend")["spend"]
+    if agent is not None:
+        found = [row for row in found if row["agent"] == agent]
     if as_json:
         click.echo(json.dumps(found))
         return
     if not found:
-        click.echo("No agent is registered: douane agent add NAME")
+        click.echo("No agent is registered: douane agent add NAME" if agent is None else f"There is no agent {agent}.")
         return
     head = ("agent", "spent", "reserved", "cap", "window")
     rows = [
@@ -56,6 +82,35 @@ def spend(home: Path, as_json: bool) -> None:
         [(*cells, _bar(row, width), row["source"]) for cells, row in zip(rows, found, strict=True)],
         below=1,
     )
+
+
+def _spent(home: Path, agent: str | None, since: int | None, by: str, *, as_json: bool) -> None:
+    """What was charged, summed up, the dearest first."""
+    wanted = {"by": by, "agent": agent, "since": since}
+    query = urlencode({name: value for name, value in wanted.items() if value is not None})
+    found = Backend(home).request("GET", f"/v1/spend?{query}")["spent"]
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    if not found:
+        click.echo("Nothing was charged.")
+        return
+    total = sum(row["charge_nano"] for row in found)
+    print_rows(
+        ("agent", by, "calls", "charged", "of all"),
+        [
+            (
+                row["agent"],
+                plain(row[by] or "–"),
+                str(row["calls"]),
+                format_usd(row["charge_nano"]),
+                Text("█" * ceil(WIDEST * row["charge_nano"] / total), "green"),
+            )
+            for row in found
+        ],
+        below=1,
+    )
+    click.echo(f"{format_usd(total)} in all")
 
 
 def _bar(row: dict[str, Any], width: int) -> Text:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from douane.core.charge import Charge
 from douane.core.decision import Budget
@@ -206,6 +206,20 @@ class Spend:
     budget: Budget = field(default_factory=lambda: Budget(None), compare=False)
 
 
+type SpendKey = Literal["agent", "model", "tool", "day"]
+"""What charges are summed up by; days are UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What was charged to an agent, in one of the groups that were asked for."""
+
+    agent: str
+    group: str
+    charge_nano: int
+    calls: int
+
+
 @dataclass(frozen=True, slots=True)
 class AgentRow:
     """A registered agent."""
@@ -273,6 +287,8 @@ class Store(Protocol):
         """Record a refusal; identical floods are aggregated with a count."""
 
     async def spend(self, agents: Mapping[str, Budget]) -> Sequence[Spend]: ...
+    async def spent(self, by: SpendKey, *, agent: str | None = None, since_us: int | None = None) -> Sequence[Spent]:
+        """All that was charged, or in so many µs up to now, summed up; the dearest first."""
 
     # reviews
     async def open_review(self, new: NewReview, *, most_open: int) -> tuple[Review, bool] | TooManyReviews:

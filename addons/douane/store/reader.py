@@ -17,7 +17,17 @@ from douane.core.review import OPEN, ReviewState
 from douane.store import people
 from douane.store.clock import Clock, ClockState, boot_id, boot_us, wall_us
 from douane.store.engine import policy_in_force
-from douane.store.interface import AgentRow, LogEntry, LogFilter, Review, ReviewerRow, Spend, StoreError
+from douane.store.interface import (
+    AgentRow,
+    LogEntry,
+    LogFilter,
+    Review,
+    ReviewerRow,
+    Spend,
+    SpendKey,
+    Spent,
+    StoreError,
+)
 from douane.store.reviews import COLUMNS, from_row
 
 MOST = 100_000
@@ -186,6 +196,24 @@ class Reader:
             )
             answers.append(Spend(agent, cum - before, reserved, budget.window_us, budget))
         return answers
+
+    async def spent(self, by: SpendKey, *, agent: str | None = None, since_us: int | None = None) -> Sequence[Spent]:
+        """All that was charged, or in so many µs up to now, summed up; the dearest first."""
+        since = 0 if since_us is None else (await self._now()).ledger_us - since_us
+        group = {
+            "agent": "s.agent",
+            "model": "coalesce(json_extract(CAST(r.bytes AS TEXT), '$.model'), '')",
+            "tool": "coalesce(r.tool, '')",
+            "day": "date(r.at_us / 1000000, 'unixepoch')",
+        }[by]
+        found = await self._rows(
+            f"""SELECT s.agent, {group}, sum(s.amount_nano), count(*)
+            FROM spend AS s JOIN register AS r ON r.seq = s.seq
+            WHERE s.ts > ?1 AND s.agent = coalesce(?2, s.agent) AND substr(s.agent, 1, 1) <> '@'
+            GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2""",  # noqa: S608
+            (since, agent),
+        )
+        return [Spent(*row) for row in found]
 
     async def review(self, review_id: str) -> Review | None:
         """One review, as it stands now."""

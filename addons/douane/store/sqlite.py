@@ -34,6 +34,8 @@ from douane.store.interface import (
     Review,
     ReviewerRow,
     Spend,
+    SpendKey,
+    Spent,
     Store,
     StoreError,
     TooManyReviews,
@@ -337,6 +339,10 @@ class SqliteStore(Store):
         review_id = text(review_id)
         answer: Review = await self._do(lambda engine: engine.give_verdict(review_id, approve, reviewer, channel, note))
         return answer
+
+    async def spent(self, by: SpendKey, *, agent: str | None = None, since_us: int | None = None) -> Sequence[Spent]:
+        """What was charged, summed up."""
+        return await self._reading.spent(by, agent=agent, since_us=since_us)
 
     async def expire_due(self) -> Sequence[Review]:
         """Expire what is due."""
