@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
 import pytest
@@ -9,13 +10,14 @@ import pytest
 from douane.core.charge import Unpriced
 from douane.core.pricing import Plan
 
+DAY = datetime.date(2026, 11, 23)
 GEMINI = "generativelanguage.googleapis.com"
 BEDROCK = "bedrock-runtime.us-east-1.amazonaws.com"
 NOVA = "/model/us.amazon.nova-lite-v1%3A0/converse"
 CLAUDE = "/model/global.anthropic.claude-haiku-4-5-20251001-v1%3A0"
 COMMAND = "command-a-03-2025"
 TEXT = {"contents": [{"role": "user", "parts": [{"text": "an image of the source"}]}]}
-WINDOW = 1_048_576
+WINDOW, LONGEST = 1_048_576, 65_536
 """Of gemini-2.5-flash."""
 
 
@@ -44,17 +46,17 @@ def work(plan: Plan) -> tuple[int, int]:
 @pytest.mark.parametrize(
     ("body", "output"),
     [
-        ({}, WINDOW),
-        ({"generationConfig": None}, WINDOW),
+        ({}, LONGEST),
+        ({"generationConfig": None}, LONGEST),
         ({"generationConfig": {"maxOutputTokens": 600}}, 600),
         ({"generation_config": {"max_output_tokens": 600}}, 600),
         ({"generationConfig": {"max_output_tokens": 600, "candidate_count": 3}}, 1_800),
         ({"generationConfig": {"maxOutputTokens": 1, "max_output_tokens": 600}}, 600),
         ({"generationConfig": {"maxOutputTokens": 1}, "generation_config": {"maxOutputTokens": 600}}, 600),
         ({"generationConfig": {"maxOutputTokens": 9}, "generation_config": {"candidateCount": 5}}, 45),
-        ({"generationConfig": {"maxOutputTokens": 0}}, WINDOW),
-        ({"generationConfig": {"maxOutputTokens": "600"}}, WINDOW),
-        ({"generationConfig": {"maxOutputTokens": -1}}, WINDOW),
+        ({"generationConfig": {"maxOutputTokens": 0}}, LONGEST),
+        ({"generationConfig": {"maxOutputTokens": "600"}}, LONGEST),
+        ({"generationConfig": {"maxOutputTokens": -1}}, LONGEST),
     ],
 )
 def test_gemini_writes_what_is_asked_in_either_spelling(call: Any, body: dict[str, Any], output: int) -> None:
@@ -239,7 +241,7 @@ def test_invoke_is_bounded_as_the_models_own_api(call: Any) -> None:
     ("body", "path", "expected"),
     [
         ({}, "/v2/chat", 100),
-        ({"max_tokens": None}, "/v2/chat", 1_050_000),
+        ({"max_tokens": None}, "/v2/chat", 8_192),
         ({"prompt": "a", "num_generations": 5}, "/v1/generate", 500),
     ],
 )
@@ -269,3 +271,40 @@ def test_what_cohere_may_do_without_a_limit_has_no_price(call: Any, body: dict[s
     found = call("api.cohere.com", "/v1/chat", {"model": COMMAND, "message": "hi"} | body)
     assert isinstance(found, Unpriced)
     assert word in found.message
+
+
+def test_the_long_context_beta_of_a_body_widens_the_window(call: Any) -> None:
+    image = [{"role": "user", "content": [{"type": "image", "source": {"type": "base64", "data": "aGk="}}]}]
+    ask = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 100, "messages": image}
+    beta = ["context-1m-2025-08-07"]
+    path = "/model/global.anthropic.claude-sonnet-4-5-20250929-v1%3A0"
+    assert work(call(BEDROCK, path + "/invoke", ask))[0] == 200_000
+    assert work(call(BEDROCK, path + "/invoke", ask | {"anthropic_beta": beta}))[0] == 1_000_000
+    picture = {"messages": [{"role": "user", "content": [{"image": {"format": "png"}}]}]}
+    wide = picture | {"additionalModelRequestFields": {"anthropic_beta": beta}}
+    assert work(bedrock(call, picture, path + "/converse"))[0] == 200_000
+    assert work(bedrock(call, wide, path + "/converse"))[0] == 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "tokens"),
+    [
+        ("google", "gemini-2.5-flash", 65_536),
+        ("google", "gemini-2.0-flash", 8_192),
+        ("google", "claude-haiku-4-5@20251001", 64_000),
+        ("aws", "global.anthropic.claude-sonnet-4-5-20250929-v1:0", 64_000),
+        ("aws", "anthropic.claude-3-5-sonnet-20240620-v1:0", 8_192),
+        ("aws", "us.amazon.nova-lite-v1:0", 300_000),
+        ("azure", "gpt-4o", 16_384),
+        ("openrouter", "openai/gpt-4.1-mini", 32_768),
+        ("openrouter", "anthropic/claude-opus-4.5", 64_000),
+        ("cohere", "command-a-03-2025", 8_192),
+        ("groq", "llama-3.3-70b-versatile", 32_768),
+        ("groq", "openai/gpt-oss-120b", 65_536),
+        ("groq", "qwen/qwen3-32b", 131_072),
+    ],
+)
+def test_the_longest_answer_of_a_model_is_its_makers_wherever_it_is_sold(
+    book: Any, provider: str, model: str, tokens: int
+) -> None:
+    assert book.row(provider, model, DAY, ()).max_output_tokens == tokens

@@ -342,3 +342,25 @@ def test_whatever_comes_nothing_raises_and_a_success_is_never_free(
         charge = meter.charge(complete=complete)
         assert charge.amount_nano > 0 or charge.method == "released"
         assert (charge.method == "released") <= (status >= 400)
+
+
+@pytest.mark.parametrize(
+    ("tools", "told", "charged"),
+    [
+        ([], {}, (0, "usage")),
+        ([{"type": "web_search"}], {}, (3 * 10_000_000, "fallback")),
+        ([{"type": "web_search"}], {"tool_usage": {"web_search": {"num_requests": 1}}}, (10_000_000, "usage")),
+        ([{"type": "image_generation"}], {}, (None, "fallback")),
+    ],
+)
+def test_tools_that_may_have_run_unseen_in_a_huge_answer_are_charged(
+    book: PriceBook, call: Any, tools: Any, told: Any, charged: tuple[int | None, str]
+) -> None:
+    plan = call("api.openai.com", "/v1/responses", {"model": "gpt-4.1-mini", "tools": tools, "max_tool_calls": 3})
+    output = [{"type": "message", "content": [{"type": "output_text", "text": "x" * 600_000}]}]
+    usage = {"input_tokens": 1_000, "output_tokens": 500}
+    answer = {"id": "resp_1", "model": "gpt-4.1-mini", "output": output, "usage": usage, **told}
+    charge = settle(book, plan, dump(answer), step=65_536)
+    fees, method = charged
+    assert (charge.method, charge.estimated) == (method, method != "usage")
+    assert charge.amount_nano == (plan.reserve_nano if fees is None else CHARGE_NANO + fees)

@@ -178,7 +178,8 @@ def test_the_longest_prefix_bounds_the_output() -> None:
     assert most_output(table, "openai", "gpt-4o-2024-05-13") == 4096
     assert most_output(table, "openai", "gpt-9", "gpt-4") == 8192
     assert most_output(table, "openai", "o9") is None
-    assert most_output(table, "nobody", "gpt-4") is None
+    assert most_output(table, "reseller", "openai/gpt-4") == 8_192, "as at its maker's"
+    assert most_output(table, "reseller", "llama-4") is None
 
 
 def test_prices_hold_from_their_day() -> None:

@@ -88,7 +88,7 @@ _CLAUDE_WITHOUT_SURCHARGE = ("claude-3", "claude-opus-4@", "claude-opus-4-1", "c
 """From before Sonnet 4.5: one price in every region (cloud.google.com/vertex-ai/generative-ai/pricing)."""
 
 _LONG_CONTEXT_TOKENS = 1_000_000
-"""Under Anthropic's beta header `context-1m-…`."""
+"""Under Anthropic's beta `context-1m-…`: a header, or on Bedrock and Vertex AI a member of the body."""
 
 _STATED = frozenset({"openrouter", "x-ai", "perplexity"})
 """Who is believed about what a call cost."""
@@ -210,7 +210,8 @@ class PriceBook:
         if not rows:
             return _no_price(provider, model, now, contexts)
         row = rows[0]
-        if "context-1m" in (request.header("anthropic-beta") or "") and row.context_tokens < _LONG_CONTEXT_TOKENS:
+        betas = (request.header("anthropic-beta"), body.get("anthropic_beta"), body.get("additionalModelRequestFields"))
+        if any("context-1m" in str(beta) for beta in betas) and row.context_tokens < _LONG_CONTEXT_TOKENS:
             row = replace(row, context_tokens=_LONG_CONTEXT_TOKENS)
         worst = api.bound(body, request.body, row, lambda name: self.row(provider, name, now, ()))
         if isinstance(worst, Unpriced):

@@ -110,11 +110,23 @@ def overlay_row(
 
 
 def most_output(table: MaxOutput, provider: str, *names: str) -> int | None:
-    """The table's bound for a model: that of the longest prefix of any of its names."""
+    """The table's bound for a model: that of the longest prefix of any of its names.
+
+    Where a provider has none for a model, that of the model's maker holds: `us.anthropic.claude-…`, `openai/gpt-…`.
+    """
+    found = _of_longest_prefix(table.get(provider, {}), names)
+    if found is None:
+        bare = [name.rpartition("/")[2] for name in names]
+        claude = ["claude-" + name.partition("claude-")[2].replace(".", "-") for name in bare if "claude-" in name]
+        found = _of_longest_prefix(table.get("anthropic", {}), claude) if claude else None
+        if found is None and not claude:
+            found = _of_longest_prefix(table.get("openai", {}), bare)
+    return found
+
+
+def _of_longest_prefix(table: Mapping[str, int], names: Sequence[str]) -> int | None:
     fitting = [
-        (len(prefix), tokens)
-        for prefix, tokens in table.get(provider, {}).items()
-        if any(name.startswith(prefix) for name in names)
+        (len(prefix), tokens) for prefix, tokens in table.items() if any(name.startswith(prefix) for name in names)
     ]
     return max(fitting)[1] if fitting else None
 

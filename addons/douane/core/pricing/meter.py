@@ -139,6 +139,7 @@ class ResponseMeter:
             return Charge(
                 0, usage.model or self._plan.model, {}, method="deferred", response_id=usage.response_id, deferred=True
             )
+        unseen = self._add_unseen_tools(usage)
         if (stated := self._book.stated_nano(self._plan, usage)) is not None and usage.reported:
             return self._charged(stated, usage, "stated")
         if usage.reported and usage.totals():  # nothing used for an answer would be free of charge in silence
@@ -146,6 +147,7 @@ class ResponseMeter:
             if priced is None:
                 return self._full("fallback", usage)
             amount, exact = priced
+            exact = exact and not unseen
             return self._charged(amount, usage, "usage" if exact else "fallback", estimated=not exact)
         if self._status >= 400 and not usage.parts:
             return self._charged(0, usage, "released")
@@ -158,7 +160,8 @@ class ResponseMeter:
     def _later(self, usage: Usage, *, complete: bool) -> Charge:
         """What earlier work did cost; nothing where the answer does not tell all of it, or not yet."""
         self._price_parts(usage)
-        if not complete or self._status >= 400 or not usage.reported or self._priced is None:
+        told = complete and self._status < 400 and usage.reported and not usage.tools_unseen
+        if not told or self._priced is None:
             return Charge(0, usage.model, method="released")
         amount, totals = self._priced
         return Charge(amount, usage.model, totals, response_id=self._plan.earlier, later=True)
@@ -177,14 +180,27 @@ class ResponseMeter:
             totals[unit] = totals.get(unit, 0) + quantity
         self._priced = (amount + priced[0], totals)
 
+    def _add_unseen_tools(self, usage: Usage) -> bool:
+        """Charge the tools that may have run where the answer was too large to be read for their calls: at the most."""
+        if not usage.tools_unseen or not usage.parts:
+            return False
+        quantities = usage.parts[0][1]
+        unseen = {unit: times for unit, times in self._plan.bound.works[0].fees if not quantities.get(unit)}
+        if any(work.model is not None for work in self._plan.bound.works[1:]) and len(usage.parts) == 1:
+            unseen["images_unmeasured"] = 1  # has no price: the reservation counts
+        quantities.update(unseen)
+        return bool(unseen)
+
     def _usage(self) -> Usage:
-        if not self._stream and not self._blind:
-            answer: Any = self._scanner.members if self._scanner is not None else None
-            if self._kept:
-                try:
-                    answer = orjson.loads(self._kept)
-                except orjson.JSONDecodeError:
-                    answer = None
+        if self._stream or self._blind:
+            return self._reader.usage
+        if self._scanner is not None:
+            self._reader.partly(self._scanner.members)
+        elif self._kept:
+            try:
+                answer: Any = orjson.loads(self._kept)
+            except orjson.JSONDecodeError:
+                answer = None
             if isinstance(answer, dict):
                 self._reader.whole(answer)
         return self._reader.usage
