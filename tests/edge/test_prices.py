@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import pickle
 import subprocess
 import sys
 import time
@@ -11,12 +12,14 @@ from pathlib import Path
 
 import pytest
 from genai_prices.data import providers
+from genai_prices.data_units import unit_data
 
 from douane.core.pricing import PriceBook, PriceRow
 from douane.core.pricing.book import MOST_ROWS
 from douane.edge.home import shipped_policy_dir
-from douane.edge.prices import PricesInvalid, load_prices
+from douane.edge.prices import UNITS, PricesInvalid, load_prices, read_tool_fees
 
+SHIPPED = shipped_policy_dir() / "prices"
 DAY = datetime.date(2026, 11, 23)
 
 
@@ -157,3 +160,156 @@ def test_every_mistake_is_told_with_its_line_and_mend(tmp_path: Path) -> None:
 def test_what_is_no_list_of_prices_takes_no_force(tmp_path: Path, text: str) -> None:
     with pytest.raises(PricesInvalid):
         overlay(tmp_path, text)
+
+
+def test_every_unit_that_an_entry_may_price_is_one_that_the_book_or_a_reader_counts(tmp_path: Path) -> None:
+    from_the_table = {fee.unit for fee in read_tool_fees((SHIPPED / "tool_fees.json").read_bytes())}
+    assert {unit for unit, _ in UNITS.values()} <= set(unit_data) | from_the_table
+    for key, (unit, per) in UNITS.items():
+        tokens = "" if key in ("input", "output") else "input: 0, output: 0, "
+        more = "output: 0, " if key == "input" else "input: 0, " if key == "output" else tokens
+        book = overlay(tmp_path, f"- {{provider: openai, model: m-{key}, from: 2026-01-01, {more}{key}: 6.00}}\n")
+        whole = "output_tokens" if unit.startswith("output_") else "input_tokens"
+        used = {unit: per} | ({whole: per} if unit.endswith("_tokens") else {})
+        assert row(book, f"m-{key}").charge_nano_ceiling(used) == 6_000_000_000, key
+
+
+def test_what_is_counted_without_tokens_needs_no_price_of_them(tmp_path: Path) -> None:
+    book = overlay(tmp_path, "- {provider: openai, model: ears-1, from: 2026-01-01, audio_minute: 0.006}\n")
+    assert row(book, "ears-1").charge_nano_ceiling({"input_audio_seconds": 30}) == 3_000_000
+    assert row(book, "ears-1").charge_nano_ceiling({"input_tokens": 1}) is None
+
+
+ARN = "arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/x1y2"
+
+
+def test_a_deployment_is_priced_as_the_model_that_it_is(tmp_path: Path) -> None:
+    book = overlay(
+        tmp_path,
+        "- {provider: azure, model: our-chat, from: 2026-06-01, same_as: gpt-4o}\n"
+        f'- {{provider: aws, model: "{ARN}", from: 2026-06-01, same_as: us.anthropic.claude-sonnet-4-6}}\n'
+        "- {provider: openai, model: ours, from: 2026-06-01, same_as: gpt-7}\n"
+        "- {provider: openai, model: gpt-7, from: 2026-01-01, input: 2, output: 3}\n",
+    )
+    for provider, name, same in (("azure", "our-chat", "gpt-4o"), ("aws", ARN, "us.anthropic.claude-sonnet-4-6")):
+        assert row(book, name, provider=provider) == row(book, same, provider=provider)
+    assert row(book, "ours").charge_nano_ceiling({"input_tokens": 1, "output_tokens": 1}) == 5_000
+    assert book.row("azure", "our-chat", datetime.date(2026, 5, 31), ()) is None
+    priority = (("service_tier", "priority"),)
+    book = overlay(tmp_path, "- {provider: openai, model: ours, from: 2026-06-01, same_as: gpt-5.5}\n")
+    assert book.row("openai", "ours", DAY, priority) == book.row("openai", "gpt-5.5", DAY, priority) != None  # noqa: E711
+
+
+def test_an_arn_that_names_its_model_is_found_under_either_name(tmp_path: Path) -> None:
+    named = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.vendor.model-9"
+    book = overlay(tmp_path, f'- {{provider: aws, model: "{named}", from: 2026-06-01, input: 1, output: 2}}\n')
+    assert row(book, "us.vendor.model-9", provider="aws").charge_nano_ceiling({"output_tokens": 1}) == 2_000
+    stated = book.stated("aws", named, DAY)
+    assert stated is not None
+    assert stated.source == "prices/own.yaml:1"
+
+
+def test_free_is_not_unknown(tmp_path: Path) -> None:
+    book = overlay(tmp_path, "- {provider: groq, model: gift-1, from: 2026-06-01, free: true}\n")
+    used = {"input_tokens": 10, "cache_read_tokens": 3, "output_tokens": 5, "requests": 1}
+    for provider, model in (("groq", "gift-1"), ("openrouter", "vendor/new-model:free"), ("ollama", "llama3.3:70b")):
+        found = row(book, model, provider=provider)
+        assert found.charge_nano_ceiling(used) == 0, model
+        assert found.bound_nano_ceiling(10**6, 10**6, {"input_audio_tokens"}) == 0, model
+        assert found.charge_nano_ceiling(used | {"web_searches": 1}) is None, "what nobody said is free"
+    assert book.row("openrouter", "vendor/new-model", DAY, ()) is None
+    assert book.row("groq", "gift-2", DAY, ()) is None
+    priced = overlay(tmp_path, "- {provider: ollama, model: big, from: 2026-06-01, input: 1, output: 2}\n")
+    tokens = {"input_tokens": 10, "output_tokens": 5}
+    assert row(priced, "big", provider="ollama").charge_nano_ceiling(tokens) == 20_000
+    free = overlay(tmp_path, "- {provider: openai, model: gpt-4.1, from: 2026-06-01, free: true}\n")
+    assert row(free, "gpt-4.1").charge_nano_ceiling(used) == 0
+    assert row(free, "gpt-4.1").charge_nano_ceiling(used | {"web_searches": 2}) == 20_000_000
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("same_as: gpt-99", "gpt-99 of openai has no price on 2026-11-01"),
+        ("same_as: m", "m is priced as another model itself"),
+        ("same_as: gpt-4o, input: 1", "`same_as` and `input` contradict each other"),
+        ("same_as: gpt-4o, context: 1", "`same_as` and `context` contradict each other"),
+        ("same_as: gpt-4o, free: true", "`same_as` and `free` contradict each other"),
+        ("same_as: 5", "`same_as` is no text"),
+        ("free: true, output: 1", "`free` and `output` contradict each other"),
+        ("free: 1", "`free` is `true` or absent"),
+        ("free: false", "`free` is `true` or absent"),
+        ("web_search: 10001", "`web_search` is no price"),
+        ("input_audio: 1, output: 1", "`input` is missing"),
+    ],
+)
+def test_a_mistaken_entry_is_told(tmp_path: Path, entry: str, message: str) -> None:
+    with pytest.raises(PricesInvalid) as caught:
+        overlay(tmp_path, f"# mine\n- {{provider: openai, model: m, from: 2026-11-01, {entry}}}\n")
+    assert [(problem.line, problem.message) for problem in caught.value.problems] == [(2, message)]
+    assert all(problem.mend for problem in caught.value.problems)
+
+
+def test_the_shipped_tool_fees_have_a_source_and_a_day() -> None:
+    table = json.loads((SHIPPED / "tool_fees.json").read_bytes())
+    assert set(table) == {"openai", "google", "x-ai"}
+    for told in table.values():
+        assert told["source"].startswith("https://")
+        assert datetime.date.fromisoformat(told["read"]) <= datetime.date(2026, 11, 30)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "unit", "nano"),
+    [
+        ("openai", "gpt-5.5", "container_gigabytes", 30_000_000),
+        ("openai", "gpt-4o", "web_searches_preview", 25_000_000),
+        ("openai", "gpt-4.1-mini", "web_searches_preview", 25_000_000),
+        ("openai", "gpt-4.1", "web_searches", 10_000_000),
+        ("openai", "gpt-5.5", "storage_searches", 2_500_000),
+        ("google", "gemini-2.5-pro", "map_searches", 25_000_000),
+        ("x-ai", "grok-4", "web_searches", 5_000_000),
+        ("x-ai", "grok-4", "social_searches", 5_000_000),
+        ("x-ai", "grok-4", "code_executions", 5_000_000),
+        ("x-ai", "grok-4", "document_searches", 5_000_000),
+        ("x-ai", "grok-4", "storage_searches", 2_500_000),
+        ("x-ai", "grok-4", "search_sources", 25_000_000),
+    ],
+)
+def test_tools_of_the_providers_have_fees(provider: str, model: str, unit: str, nano: int) -> None:
+    found = row(load_prices(), model, provider=provider)
+    assert found.charge_nano_ceiling({unit: 1}) == nano
+    assert found.charge_nano_ceiling({unit: 3}) == 3 * nano
+
+
+def test_a_model_that_reasons_has_no_dearer_preview() -> None:
+    assert row(load_prices(), "gpt-5.5").charge_nano_ceiling({"web_searches_preview": 1}) is None
+
+
+def test_a_fee_changes_on_its_day() -> None:
+    table = {
+        "openai": {
+            "source": "https://example.com",
+            "read": "2026-01-01",
+            "fees": [
+                {"unit": "container_gigabytes", "usd": "0.03"},
+                {"unit": "container_gigabytes", "usd": "0.05", "from": "2026-11-23"},
+            ],
+        }
+    }
+    book = PriceBook(fees=read_tool_fees(json.dumps(table).encode()))
+    used = {"container_gigabytes": 1}
+    charged = [
+        row(book, "gpt-5.5", day).charge_nano_ceiling(used)
+        for day in (datetime.date(2025, 6, 1), datetime.date(2026, 11, 22), DAY)
+    ]
+    assert charged == [30_000_000, 30_000_000, 50_000_000]
+    assert book.digest != PriceBook().digest
+
+
+def test_a_book_goes_to_another_process_whole(tmp_path: Path) -> None:
+    book = overlay(tmp_path, "- {provider: openai, model: gpt-7, from: 2026-11-01, input: 1, output: 2}\n")
+    for one in (book, book.without_stated_costs()):
+        again = pickle.loads(pickle.dumps(one))
+        assert again.digest == book.digest
+        assert row(again, "gpt-4o") == row(one, "gpt-4o")
+        assert again.believes_stated_costs is one.believes_stated_costs

@@ -2,8 +2,10 @@
 
     - {provider: openai, model: gpt-7, from: 2026-12-01, input: 5.00, output: 25.00, cache_read: 0.50, context: 400000}
 
-Prices are dollars per million tokens. An entry replaces the book's price of one model, by its exact name, from its day
-on; the latest that is in force counts.
+    - {provider: azure, model: my-deployment, from: 2026-12-01, same_as: gpt-4o}
+
+Prices are dollars per million tokens, or per search, minute, request, …: docs/prices.md. An entry replaces the book's
+price of one model, by its exact name, from its day on; the latest that is in force counts.
 """
 
 from __future__ import annotations
@@ -15,16 +17,52 @@ from pathlib import Path
 from typing import Any
 
 from douane.core.hosts import PROVIDERS
-from douane.core.pricing import OverlayPrice, PriceBook, known_providers
+from douane.core.pricing import OverlayPrice, PriceBook, ToolFee, known_providers
 from douane.edge.home import shipped_policy_dir
 from douane.edge.yaml import Document, Problem, load_yaml
 
-_UNITS = ("input", "output", "cache_read", "cache_write", "cache_write_1h")
-_REQUIRED = ("provider", "model", "from", "input", "output")
+_MILLION = 1_000_000
+UNITS: dict[str, tuple[str, int]] = {
+    "input": ("input_tokens", _MILLION),
+    "output": ("output_tokens", _MILLION),
+    "cache_read": ("cache_read_tokens", _MILLION),
+    "cache_write": ("cache_write_tokens", _MILLION),
+    "cache_write_5m": ("cache_write_5m_tokens", _MILLION),
+    "cache_write_1h": ("cache_write_1h_tokens", _MILLION),
+    "input_audio": ("input_audio_tokens", _MILLION),
+    "output_audio": ("output_audio_tokens", _MILLION),
+    "cache_read_audio": ("cache_audio_read_tokens", _MILLION),
+    "input_image": ("input_image_tokens", _MILLION),
+    "output_image": ("output_image_tokens", _MILLION),
+    "cache_read_image": ("cache_image_read_tokens", _MILLION),
+    "input_video": ("input_video_tokens", _MILLION),
+    "output_video": ("output_video_tokens", _MILLION),
+    "reasoning": ("output_reasoning_tokens", _MILLION),
+    "citation": ("output_citation_tokens", _MILLION),
+    "characters": ("input_characters", _MILLION),
+    "audio_minute": ("input_audio_seconds", 60),
+    "request": ("requests", 1),
+    "rerank_search": ("rerank_searches", 1),
+    "web_search": ("web_searches", 1),
+    "web_search_preview": ("web_searches_preview", 1),
+    "x_search": ("social_searches", 1),
+    "maps_search": ("map_searches", 1),
+    "file_search": ("storage_searches", 1),
+    "document_search": ("document_searches", 1),
+    "search_source": ("search_sources", 1),
+    "code_execution": ("code_executions", 1),
+    "container": ("container_gigabytes", 1),
+}
+"""What an entry may price: the price book's unit, and for how many of it the dollars are."""
+
+_TOKENS = frozenset(key for key, (_, per) in UNITS.items() if per == _MILLION and key != "characters")
+_NAMED = ("provider", "model", "from")
 _COUNTS = ("max_output", "context")
-_KEYS = (*_REQUIRED, *_UNITS[2:], *_COUNTS, "source")
+_KEYS = (*_NAMED, *UNITS, *_COUNTS, "same_as", "free", "source")
 _HIGHEST_USD = 1_000_000
 """Per million tokens: a dollar a token is a slip of the pen."""
+_HIGHEST_EACH_USD = 1_000
+"""Per search, minute or request."""
 
 
 class PricesInvalid(Exception):
@@ -37,7 +75,8 @@ class PricesInvalid(Exception):
 
 def load_prices(policy_dir: Path | None = None) -> PriceBook:
     """The price book under the overlay of a policy folder; raises `PricesInvalid` with every mistake."""
-    table = json.loads((shipped_policy_dir() / "prices" / "max_output.json").read_bytes())
+    shipped = shipped_policy_dir() / "prices"
+    table = json.loads((shipped / "max_output.json").read_bytes())
     del table["source"]
     found: list[OverlayPrice] = []
     problems: list[Problem] = []
@@ -46,9 +85,26 @@ def load_prices(policy_dir: Path | None = None) -> PriceBook:
         problems += document.problems
         found += _read(document, problems)
     _refuse_doubles(found, problems)
+    book = PriceBook(found, table, read_tool_fees((shipped / "tool_fees.json").read_bytes()))
+    _refuse_empty_references(found, book, problems)
     if problems:
         raise PricesInvalid(tuple(sorted(set(problems))))
-    return PriceBook(found, table)
+    return book
+
+
+def read_tool_fees(text: bytes) -> list[ToolFee]:
+    """The shipped table of tool fees: for each provider its source, the day it was read, and dollars by unit."""
+    return [
+        ToolFee(
+            provider,
+            tuple(fee.get("models", [""])),
+            fee["unit"],
+            datetime.date.fromisoformat(fee.get("from", told["read"])),
+            Decimal(fee["usd"]),
+        )
+        for provider, told in json.loads(text).items()
+        for fee in told["fees"]
+    ]
 
 
 def _read(document: Document, problems: list[Problem]) -> list[OverlayPrice]:
@@ -76,24 +132,32 @@ def _price(document: Document, index: int, entry: Any, problems: list[Problem]) 
         return None
     for key in entry.keys() - set(_KEYS):
         wrong(key, f"unknown key `{key}`", f"Known keys: {', '.join(_KEYS)}.")
-    for key in _REQUIRED:
+    for key in _required(entry):
         if entry.get(key) is None:
-            wrong(None, f"`{key}` is missing", f"Add `{key}:`.")
-    for key in ("provider", "model", "source"):
+            wrong(
+                None, f"`{key}` is missing", f"Add `{key}:`." if key in _NAMED else f"Add `{key}:`, 0 if it has none."
+            )
+    for key in ("provider", "model", "source", "same_as"):
         if entry.get(key) is not None and (not isinstance(entry[key], str) or not entry[key]):
             wrong(key, f"`{key}` is no text", "Write it as a word, in quotes if it looks like a number.")
     provider = entry.get("provider")
     if isinstance(provider, str) and provider and provider not in PROVIDERS | known_providers():
         wrong("provider", f"unknown provider `{provider}`", "As in the refusal of the call: openai, anthropic, …")
-    prices: dict[str, Decimal] = {}
-    for unit in _UNITS:
-        value = entry.get(unit)
+    if (free := entry.get("free")) is not None and free is not True:
+        wrong("free", "`free` is `true` or absent", "Leave it out.")
+    for key in ("same_as", "free"):
+        if entry.get(key) is not None and (beside := [name for name in entry if name in _REPLACED[key]]):
+            wrong(key, f"`{key}` and `{beside[0]}` contradict each other", "Leave one of them.")
+    prices: dict[str, tuple[Decimal, int]] = {}
+    for key, (unit, per) in UNITS.items():
+        value = entry.get(key)
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _HIGHEST_USD:
-            wrong(unit, f"`{unit}` is no price", "Dollars per million tokens: 2.50")
+        highest = _HIGHEST_USD if per == _MILLION else _HIGHEST_EACH_USD
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= highest:
+            wrong(key, f"`{key}` is no price", f"Dollars {_per(key)}: 2.50")
         else:
-            prices[f"{unit}_tokens"] = Decimal(str(value))
+            prices[unit] = Decimal(str(value)), per
     for key in _COUNTS:
         value = entry.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= 10**9):
@@ -111,7 +175,44 @@ def _price(document: Document, index: int, entry: Any, problems: list[Problem]) 
         max_output_tokens=entry.get("max_output"),
         context_tokens=entry.get("context"),
         source=f"{document.file}:{document.line((index,))}",
+        same_as=entry.get("same_as"),
+        free=entry.get("free") is True,
     )
+
+
+_REPLACED = {"same_as": frozenset({*UNITS, *_COUNTS, "free"}), "free": frozenset(UNITS)}
+"""What an entry cannot say beside these."""
+
+
+def _required(entry: dict[str, Any]) -> tuple[str, ...]:
+    """Tokens have prices on both sides, except where all that is priced is counted otherwise."""
+    told = {key for key in entry if key in UNITS}
+    if entry.get("same_as") is not None or entry.get("free") is not None or (told and not told & _TOKENS):
+        return _NAMED
+    return (*_NAMED, "input", "output")
+
+
+def _per(key: str) -> str:
+    """What a price is for, in words."""
+    if key in _TOKENS:
+        return "per million tokens"
+    return "per million characters" if key == "characters" else f"per {key.replace('_', ' ')}"
+
+
+def _refuse_empty_references(found: list[OverlayPrice], book: PriceBook, problems: list[Problem]) -> None:
+    aliases = {(price.provider, price.model) for price in found if price.same_as is not None}
+    for price in found:
+        if price.same_as is None:
+            continue
+        file, _, line = price.source.rpartition(":")
+        if (price.provider, price.same_as) in aliases:
+            message, mend = f"{price.same_as} is priced as another model itself", "Name that one."
+        elif book.row(price.provider, price.same_as, price.from_day, ()) is None:
+            message = f"{price.same_as} of {price.provider} has no price on {price.from_day}"
+            mend = "Name a model that has one: `douane prices` lists them."
+        else:
+            continue
+        problems.append(Problem(file, int(line), message, mend))
 
 
 def _day(value: Any) -> datetime.date | None:

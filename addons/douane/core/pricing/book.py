@@ -29,9 +29,10 @@ from douane.core.pricing.apis import (
 )
 from douane.core.pricing.bounds.anthropic import first_model
 from douane.core.pricing.bounds.work import Bound, shown
-from douane.core.pricing.compile import BOOK_VERSION, MaxOutput, OverlayPrice, PriceContext, book_row, overlay_row
+from douane.core.pricing.compile import BOOK_VERSION, LOCAL, PriceContext, book_row, overlay_row
 from douane.core.pricing.meter import ResponseMeter
-from douane.core.pricing.row import CHEAPER_THAN_WHOLE, InconsistentUsage, PriceRow
+from douane.core.pricing.row import InconsistentUsage, PriceRow
+from douane.core.pricing.stated import MaxOutput, OverlayPrice, ToolFee, in_force, known_as, overlay_line
 from douane.core.refusal import RequestAmbiguous
 from douane.core.request import CanonicalRequest, is_signed
 from douane.core.tool import Classification
@@ -138,35 +139,55 @@ class PriceBook:
         self,
         overlay: Iterable[OverlayPrice] = (),
         max_output: MaxOutput | None = None,
+        fees: Iterable[ToolFee] = (),
         *,
         believes_stated_costs: bool = True,
     ) -> None:
-        self._overlay = tuple(overlay)
-        self._believes = believes_stated_costs
+        self._overlay = tuple(replace(price, model=model_name(price.provider, price.model)) for price in overlay)
+        self._fees = tuple(fees)
+        self.believes_stated_costs = believes_stated_costs
         self._max_output = {provider: dict(models) for provider, models in (max_output or {}).items()}
         facts = (
             BOOK_VERSION,
             self._overlay,
             sorted((name, sorted(of.items())) for name, of in self._max_output.items()),
+            self._fees,
         )
         self.digest = blake3.blake3(f"douane prices v1 {facts!r}".encode()).hexdigest()
         self.row: Callable[[str, str, datetime.date, PriceContext], PriceRow | None] = lru_cache(MOST_ROWS)(self._row)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Sent between processes without what was compiled."""
-        return PriceBook, (self._overlay, self._max_output)
+        return _again, (self._overlay, self._max_output, self._fees, self.believes_stated_costs)
+
+    def without_stated_costs(self) -> PriceBook:
+        """The same prices, believing no provider what a call cost: for checking one by the other."""
+        return PriceBook(self._overlay, self._max_output, self._fees, believes_stated_costs=False)
+
+    def stated(self, provider: str, model: str, day: datetime.date) -> OverlayPrice | None:
+        """What the operator states of a model on a day; None where the book's price holds."""
+        return in_force(self._overlay, provider, model_name(provider, model), day)
+
+    @property
+    def overlay(self) -> tuple[OverlayPrice, ...]:
+        """All that the operator states."""
+        return self._overlay
 
     def _row(self, provider: str, model: str, day: datetime.date, context: PriceContext) -> PriceRow | None:
         """The prices of a model on a day; None where there are none."""
-        stated = None if context else overlay_row(self._overlay, provider, model, day, self._max_output)
-        return stated or book_row(provider, model, day, context, self._max_output)
+        model = known_as(self._overlay, provider, model, day)
+        if not context:
+            stated = overlay_row(self._overlay, provider, model, day, self._max_output, self._fees)
+            if stated is not None:
+                return stated
+        return book_row(provider, model, day, context, self._max_output, self._fees)
 
     def plan(self, request: CanonicalRequest, found: Classification, now: datetime.date) -> Plan | Unpriced | None:
         """Bound a billable call: its plan, or why it cannot be priced. None: it is free."""
         if not found.billable:
             return self._later(request, now)
-        provider = provider_of(request.host)
         path = "/" + "/".join(request.segments)
+        provider = provider_of(request.host) or _on_this_machine(request, path)
         route = api_of(provider, request.method, path) if provider else None
         body = _members(request, route[0] if route else None)
         model = body.get("model") if body is not None else None
@@ -180,7 +201,7 @@ class PriceBook:
         if body is None or not isinstance(model, str) or not model:
             return Unpriced(None, f"{found.tool} came without a JSON body that names a model, and cannot be priced.")
         provider = price_provider(provider, path)
-        asked = {**body, "model": model_name(provider, model)}
+        asked = {**body, "model": known_as(self._overlay, provider, model_name(provider, model), now)}
         return self._plan(request, api, provider, asked, now, streams=streams or body.get("stream") is True)
 
     def _later(self, request: CanonicalRequest, now: datetime.date) -> Plan | None:
@@ -225,9 +246,8 @@ class PriceBook:
         percent = _percent(api, provider, request.host, body)
         reserve_nano = self._worst_nano(provider, model, now, contexts, percent, worst)
         if reserve_nano is None:
-            lacking = {unit for work in worst.works for unit in (*work.units, *dict(work.fees))}
-            lacking -= row.names | CHEAPER_THAN_WHOLE
-            what = f" ({', '.join(sorted(lacking))})" if lacking else ""
+            lacking = row.lacking(unit for work in worst.works for unit in (*work.units, *dict(work.fees)))
+            what = f" ({', '.join(lacking)})" if lacking else ""
             return Unpriced(shown(model), f"{shown(model)} has no price for all that the call may use{what}.")
         return Plan(
             api,
@@ -346,7 +366,7 @@ class PriceBook:
 
     def stated_nano(self, plan: Plan, usage: Usage) -> int | None:
         """What the provider says that the call cost; None where it says nothing, or is not to be believed."""
-        return usage.stated_nano if self._believes and plan.provider in _STATED else None
+        return usage.stated_nano if self.believes_stated_costs and plan.provider in _STATED else None
 
 
 def _limited(body: bytes, path: tuple[str, ...], tokens: int) -> bytes:
@@ -441,6 +461,22 @@ def _no_price(provider: str, model: str, day: datetime.date, contexts: tuple[Pri
     return Unpriced(
         shown(model),
         f"There is no price for the model {shown(model)} of {provider}. Add it to prices/*.yaml of the policy folder: "
-        f"`- {{provider: {provider}, model: {shown(model)}, from: {day}, input: 0.00, output: 0.00}}` "
-        "(dollars per million tokens).",
+        f"`{overlay_line(provider, shown(model), day)}` (dollars per million tokens).",
     )
+
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
+_OLLAMA_PORT = 11434
+
+
+def _on_this_machine(request: CanonicalRequest, path: str) -> str | None:
+    """Ollama beside the node: at its own port, or by a path that only it has."""
+    if request.host in _LOOPBACK and (request.port == _OLLAMA_PORT or path.startswith("/api/")):
+        return LOCAL
+    return None
+
+
+def _again(
+    overlay: tuple[OverlayPrice, ...], max_output: MaxOutput, fees: tuple[ToolFee, ...], believes: bool
+) -> PriceBook:
+    return PriceBook(overlay, max_output, fees, believes_stated_costs=believes)

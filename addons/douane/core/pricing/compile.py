@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +12,8 @@ import genai_prices
 from genai_prices.data import providers
 from genai_prices.data_units import unit_data
 
-from douane.core.pricing.row import PRICE_SCALE, Price, PricedUnit, PriceRow
+from douane.core.pricing.row import MEASURES, PRICE_SCALE, Price, PricedUnit, PriceRow
+from douane.core.pricing.stated import MaxOutput, OverlayPrice, ToolFee, fees_on, in_force, most_output
 
 BOOK_VERSION = f"genai-prices {genai_prices.__version__}"
 
@@ -30,41 +31,38 @@ _DEARER = frozenset({("service_tier", "priority"), ("service_tier", "fast"), ("s
 """Contexts that have to have prices of their own: the standard price would be too little."""
 
 
-@dataclass(frozen=True, slots=True)
-class OverlayPrice:
-    """A price that the operator states: dollars per million units, in force from a day on."""
-
-    provider: str
-    model: str
-    from_day: datetime.date
-    prices: Mapping[str, Decimal]
-    """By unit (`input_tokens`, …)."""
-    max_output_tokens: int | None
-    context_tokens: int | None
-    source: str
-
-
-type MaxOutput = Mapping[str, Mapping[str, int]]
-"""Most output tokens, by provider and prefix of the model's name."""
-
-
 def known_providers() -> frozenset[str]:
     """The price book's provider ids."""
     return frozenset(_PROVIDERS)
 
 
+def known_models(provider: str) -> list[tuple[str, tuple[PriceContext, ...]]]:
+    """The book's models of a provider, each with its price variants."""
+    known = _PROVIDERS.get(provider)
+    return [
+        (model.id, tuple(dict.fromkeys(tuple(sorted(variant.when.items())) for variant in model.price_variants or ())))
+        for model in (known.models if known is not None else ())
+    ]
+
+
 def book_row(
-    provider: str, model: str, day: datetime.date, context: PriceContext, max_output: MaxOutput
+    provider: str,
+    model: str,
+    day: datetime.date,
+    context: PriceContext,
+    max_output: MaxOutput,
+    fees: Sequence[ToolFee] = (),
 ) -> PriceRow | None:
     """The book's prices of a model on a day; None where it has none."""
     known = _PROVIDERS.get(provider)
     if known is None or not model or len(model) > _MOST_NAME_CHARACTERS:
         return None
     at = datetime.datetime.combine(day, datetime.time(12), datetime.UTC)
+    free = is_free(provider, model)
     try:
         found = known.find_model(model, all_providers=providers)
         if found is None or not all(_has_prices(found, part, at) for part in context if part in _DEARER):
-            return None
+            return _free_row(provider, model, day, max_output, fees) if free and not context else None
         prices = found.get_prices(at, dict(context) or None)
         priced = {
             unit: price_of(value, data["per"])
@@ -73,62 +71,62 @@ def book_row(
         }
     except Exception:  # noqa: BLE001 - the library raises on real names; what it cannot price has no price
         return None
-    if not priced:
+    if not priced and not free:
         return None
-    for unit, dollars in tool_fees(provider, found.id, day):
+    for unit, dollars in fees_on(fees, provider, found.id, day).items():
         priced.setdefault(unit, price_of(dollars, 1))
     window = found.context_window or _UNKNOWN_CONTEXT_TOKENS
-    return row(found.id, priced, window, most_output(max_output, provider, model, found.id) or window)
+    most = most_output(max_output, provider, model, found.id) or window
+    compiled = row(found.id, priced, window, most)
+    return replace(compiled, free=True) if free and not any(unit.kind != "fee" for unit in compiled.units) else compiled
 
 
 def overlay_row(
-    overlay: Sequence[OverlayPrice], provider: str, model: str, day: datetime.date, max_output: MaxOutput
+    overlay: Sequence[OverlayPrice],
+    provider: str,
+    model: str,
+    day: datetime.date,
+    max_output: MaxOutput,
+    fees: Sequence[ToolFee] = (),
 ) -> PriceRow | None:
     """The operator's price of a model on a day: the latest in force, by the model's own name or the book's for it.
 
-    What it leaves open, context window, longest answer and fees, is as in the book.
+    What it leaves open, context window, longest answer and fees, is as in the book. A `same_as` is resolved before.
     """
-    if not overlay:
+    if provider != LOCAL and not overlay:
         return None
-    book = book_row(provider, model, day, (), max_output)
-    in_force = [price for price in overlay if price.provider == provider and price.from_day <= day]
-    stated = [price for price in in_force if price.model == model]
-    if not stated and book is not None:
-        stated = [price for price in in_force if price.model == book.model]
-    if not stated:
-        return None
-    latest = max(stated, key=lambda price: price.from_day)
-    priced = {unit: price_of(value, unit_data[unit]["per"]) for unit, value in latest.prices.items()}
-    window = latest.context_tokens or (book.context_tokens if book is not None else _UNKNOWN_CONTEXT_TOKENS)
+    book = book_row(provider, model, day, (), max_output, fees)
+    latest = in_force(overlay, provider, model, day) or (in_force(overlay, provider, book.model, day) if book else None)
+    if latest is None:
+        return _free_row(provider, model, day, max_output, fees) if provider == LOCAL else None
+    priced = {unit: price_of(dollars, per) for unit, (dollars, per) in latest.prices.items()}
     for unit in book.units if book is not None else ():
-        if unit.kind == "fee":
+        if unit.kind == "fee" and not (latest.free and unit.name.endswith(MEASURES)):
             priced.setdefault(unit.name, unit.price)
+    for name, each in fees_on(fees, provider, model, day).items():
+        priced.setdefault(name, price_of(each, 1))
+    window = latest.context_tokens or (book.context_tokens if book is not None else _UNKNOWN_CONTEXT_TOKENS)
     most = latest.max_output_tokens or most_output(max_output, provider, model) or window
     if book is not None and latest.max_output_tokens is None:
         most = book.max_output_tokens
-    return row(model, priced, window, most)
+    return replace(row(model, priced, window, most), free=latest.free)
 
 
-def most_output(table: MaxOutput, provider: str, *names: str) -> int | None:
-    """The table's bound for a model: that of the longest prefix of any of its names.
-
-    Where a provider has none for a model, that of the model's maker holds: `us.anthropic.claude-…`, `openai/gpt-…`.
-    """
-    found = _of_longest_prefix(table.get(provider, {}), names)
-    if found is None:
-        bare = [name.rpartition("/")[2] for name in names]
-        claude = ["claude-" + name.partition("claude-")[2].replace(".", "-") for name in bare if "claude-" in name]
-        found = _of_longest_prefix(table.get("anthropic", {}), claude) if claude else None
-        if found is None and not claude:
-            found = _of_longest_prefix(table.get("openai", {}), bare)
-    return found
+LOCAL = "ollama"
+"""Whose models cost nothing unless the operator says so: they run on one's own machine, or by subscription."""
 
 
-def _of_longest_prefix(table: Mapping[str, int], names: Sequence[str]) -> int | None:
-    fitting = [
-        (len(prefix), tokens) for prefix, tokens in table.items() if any(name.startswith(prefix) for name in names)
-    ]
-    return max(fitting)[1] if fitting else None
+def is_free(provider: str, model: str) -> bool:
+    """Whether a model's name says that it is free of charge: OpenRouter's variants do."""
+    return provider == "openrouter" and model.endswith(":free")
+
+
+def _free_row(
+    provider: str, model: str, day: datetime.date, max_output: MaxOutput, fees: Sequence[ToolFee]
+) -> PriceRow:
+    priced = {unit: price_of(dollars, 1) for unit, dollars in fees_on(fees, provider, model, day).items()}
+    most = most_output(max_output, provider, model) or _UNKNOWN_CONTEXT_TOKENS
+    return replace(row(model, priced, _UNKNOWN_CONTEXT_TOKENS, most), free=True)
 
 
 def row(model: str, prices: Mapping[str, Price], context_tokens: int, max_output_tokens: int) -> PriceRow:
@@ -152,33 +150,6 @@ def price_of(value: Any, per: int) -> Price:
         return Price(_scaled(Decimal(value), per))
     tiers = tuple((int(tier.start), _scaled(tier.price, per)) for tier in value.tiers)
     return Price(_scaled(value.base, per), tuple(sorted(tiers)))
-
-
-_FEES: Mapping[str, Sequence[tuple[str, str, str]]] = {
-    # (start of the model's name, unit, dollars each), as published on 2026-11-20 (platform.openai.com/docs/pricing,
-    # ai.google.dev/gemini-api/docs/pricing, docs.x.ai/docs/models); the book has the other fees.
-    "openai": (
-        ("", "container_gigabytes", "0.03"),
-        ("gpt-4o", "web_searches_preview", "0.025"),
-        ("gpt-4.1", "web_searches_preview", "0.025"),
-        ("", "web_searches", "0.01"),
-        ("", "storage_searches", "0.0025"),
-    ),
-    "google": (("gemini-", "map_searches", "0.025"),),
-    "x-ai": (
-        ("", "web_searches", "0.005"),
-        ("", "social_searches", "0.005"),
-        ("", "code_executions", "0.005"),
-        ("", "document_searches", "0.005"),
-        ("", "storage_searches", "0.0025"),
-        ("", "search_sources", "0.025"),
-    ),
-}
-
-
-def tool_fees(provider: str, model: str, day: datetime.date) -> list[tuple[str, Decimal]]:  # noqa: ARG001
-    """What a provider charges for its own tools and the book does not have: (unit, dollars each)."""
-    return [(unit, Decimal(dollars)) for start, unit, dollars in _FEES.get(provider, ()) if model.startswith(start)]
 
 
 def _scaled(dollars: Decimal, per: int) -> int:

@@ -23,6 +23,9 @@ CHEAPER_THAN_WHOLE = frozenset(
 )
 """Units that are charged as what contains them where they have no price of their own: that is never too little."""
 
+MEASURES = ("_tokens", "_characters", "_seconds", "_pages", "_pixels", "_messages", "requests", "rerank_searches")
+"""Ends of the units that measure a model's own work, not that of the provider's tools."""
+
 
 class InconsistentUsage(Exception):
     """Parts that are more than the whole, as real providers report them at times."""
@@ -74,6 +77,16 @@ class PriceRow:
     """The most that one answer can have; the context window where no better bound is known."""
     names: frozenset[str]
     """Of the priced units."""
+    free: bool = False
+    """Whether what has no price here costs nothing; fees of the provider's own tools have prices, or none is known."""
+
+    def lacking(self, units: Iterable[str]) -> list[str]:
+        """Of some units, sorted, those that have no price, and none in what contains them."""
+        missing = set(units) - self.names - CHEAPER_THAN_WHOLE
+        return sorted(unit for unit in missing if not self._costs_nothing(unit))
+
+    def _costs_nothing(self, unit: str) -> bool:
+        return self.free and unit.endswith(MEASURES)
 
     def charge_nano_ceiling(self, used: Quantities, *, percent: int = 100) -> int | None:
         """The price of quantities in nano-dollars, rounded up; None where one of them has no price.
@@ -82,7 +95,7 @@ class PriceRow:
         """
         names = self.names
         for unit, quantity in used.items():
-            if quantity and unit not in names and unit not in CHEAPER_THAN_WHOLE:
+            if quantity and unit not in names and unit not in CHEAPER_THAN_WHOLE and not self._costs_nothing(unit):
                 return None
         input_tokens = used.get("input_tokens", 0)
         tokens = fees = 0
@@ -120,7 +133,7 @@ class PriceRow:
         if output_tokens:
             occurring.add("output_tokens")
         charged = dict(fees)
-        if not occurring <= self.names | CHEAPER_THAN_WHOLE or not charged.keys() <= self.names:
+        if self.lacking([*occurring, *charged]):
             return None
         highest = {"input": 0, "output": 0}
         beside = 0
