@@ -15,7 +15,7 @@ from support.product import Product
 READING = (
     ("agent", "list"), ("agent", "list", "--json"), ("reviewer", "list"), ("reviewer", "list", "--json"),
     ("reviews", "list"), ("reviews", "list", "--all", "--json"), ("spend",), ("spend", "--json"),
-    ("log",), ("log", "--json"),
+    ("log",), ("log", "--json"), ("prices", "--check"),
 )  # fmt: skip
 UNKNOWN = "0198c0de-0000-7000-8000-000000000000"
 

@@ -14,10 +14,11 @@ import pytest
 from genai_prices.data import providers
 from genai_prices.data_units import unit_data
 
-from douane.core.pricing import PriceBook, PriceRow
+from douane.core.pricing import PriceBook, PriceRow, known_models
 from douane.core.pricing.book import MOST_ROWS
+from douane.core.pricing.stated import UNITS
 from douane.edge.home import shipped_policy_dir
-from douane.edge.prices import UNITS, PricesInvalid, load_prices, read_tool_fees
+from douane.edge.prices import PricesInvalid, load_prices, read_tool_fees
 
 SHIPPED = shipped_policy_dir() / "prices"
 DAY = datetime.date(2026, 11, 23)
@@ -43,11 +44,59 @@ def test_the_shipped_book_has_prices_and_bounds() -> None:
 
 
 def test_every_bound_of_the_shipped_table_is_of_a_model_in_the_book() -> None:
-    table = json.loads((shipped_policy_dir() / "prices" / "max_output.json").read_bytes())
-    for provider in table.keys() - {"source"}:
-        models = next(found.models for found in providers if found.id == provider)
-        for prefix in table[provider]:
-            assert any(f"'{prefix}" in repr(model.match).replace("^", "") for model in models), prefix
+    table = json.loads((SHIPPED / "max_output.json").read_bytes())
+    assert "litellm" in table.pop("source")
+    for provider, bounds in table.items():
+        names = [model for model, _ in known_models(provider)]
+        matches = [repr(model.match).replace("^", "") for found in providers for model in found.models]
+        for prefix, most in bounds.items():
+            known = any(name.startswith(prefix) for name in names) or any(f"'{prefix}" in match for match in matches)
+            assert known, (provider, prefix)
+            assert 0 < most < 2_000_000, (provider, prefix)
+    assert (SHIPPED / "max_output.json").stat().st_size < 150_000
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "most"),
+    [
+        ("openai", "gpt-5.5", 128_000),
+        ("anthropic", "claude-sonnet-4-5", 64_000),
+        ("google", "gemini-2.5-pro", 65_536),
+        ("google", "claude-sonnet-4-5", 64_000),
+        ("mistral", "mistral-large-latest", 262_144),
+        ("groq", "openai/gpt-oss-120b", 65_536),
+        ("deepseek", "deepseek-v4-pro", 393_216),
+        ("x-ai", "grok-code-fast-1", 256_000),
+        ("cohere", "command-a-03-2025", 8_000),
+        ("aws", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", 64_000),
+        ("aws", "amazon.nova-lite-v1:0", 10_000),
+        ("azure", "gpt-4o", 16_384),
+        ("fireworks", "accounts/fireworks/models/deepseek-v4-pro", 131_072),
+        ("together", "openai/gpt-oss-120b", 131_072),
+        ("cerebras", "gpt-oss-120b", 32_768),
+        ("perplexity", "sonar-pro", 8_000),
+        ("openrouter", "anthropic/claude-sonnet-4.5", 64_000),
+        ("openrouter", "openai/gpt-5.5", 128_000),
+    ],
+)
+def test_the_longest_answer_is_known_across_providers(provider: str, model: str, most: int) -> None:
+    assert row(load_prices(), model, provider=provider).max_output_tokens == most
+
+
+def test_a_model_is_bounded_alike_wherever_it_is_sold() -> None:
+    """A bound that is lower at a cloud than at home would let a call cost more than was set aside."""
+    book = load_prices()
+    for home, name in (("anthropic", "claude-sonnet-4-6"), ("anthropic", "claude-opus-4-5"), ("openai", "gpt-5.5")):
+        most = row(book, name, provider=home).max_output_tokens
+        elsewhere = [
+            model
+            for provider in ("aws", "google", "azure")
+            for model, _ in known_models(provider)
+            if name in model
+            for found in [book.row(provider, model, DAY, ())]
+            if found is not None and found.max_output_tokens < most
+        ]
+        assert elsewhere == []
 
 
 def test_no_flagship_is_bounded_by_its_whole_context_window() -> None:
@@ -313,3 +362,9 @@ def test_a_book_goes_to_another_process_whole(tmp_path: Path) -> None:
         assert again.digest == book.digest
         assert row(again, "gpt-4o") == row(one, "gpt-4o")
         assert again.believes_stated_costs is one.believes_stated_costs
+
+
+def test_the_documents_name_every_key_of_a_price() -> None:
+    told = (Path(__file__).parents[2] / "docs" / "prices.md").read_text()
+    keys = (*UNITS, "provider", "model", "from", "same_as", "free", "max_output", "context", "source")
+    assert [key for key in keys if f"`{key}`" not in told] == []

@@ -155,6 +155,7 @@ class Admission:
                     ReasonCode.MODEL_UNPRICED,
                     f"{inspection.plan.message} The agent has a spending cap, so the call was not sent; "
                     "repeating it will not help.",
+                    unpriced=(_model_shown(inspection.plan.model or ""), inspection.plan.provider),
                 )
             assumed_nano = policy.unpriced_assumed_nano
         plan = inspection.plan if isinstance(inspection.plan, Plan) else None
@@ -395,6 +396,8 @@ class Admission:
                     review_id=refusal.details.get("review_id"),
                     ruleset_digest=(rules or self._rules()).digest,
                     arguments=mask_arguments(found.arguments, found.provider, found.in_path) if found else None,
+                    model=refusal.unpriced[0] or None if refusal.unpriced else None,
+                    provider=refusal.unpriced[1] if refusal.unpriced else None,
                 )
             )
         except StoreError:

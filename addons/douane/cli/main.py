@@ -21,6 +21,7 @@ COMMANDS = {
     "reviews": "List, show, approve and reject held calls.",
     "policy": "Check, test, explain and apply the policy.",
     "catalog": "Search the catalog, show a tool, match a request.",
+    "prices": "What models cost, and which have no price.",
     "spend": "Agents against their caps.",
     "log": "List the register, or tell one call's story.",
 }

@@ -40,3 +40,5 @@ class Unpriced:
     model: str | None
     message: str
     """Names the model and the line of the price overlay to add, or says that the API is not metered yet."""
+    provider: str | None = None
+    """The price book's, where all that lacks is a price of the model."""

@@ -41,6 +41,8 @@ class Refusal:
     """`code` first, then the policy's own."""
     details: dict[str, Any] = field(default_factory=dict)
     """Members added to `decision` in the body: review_id, expires_at, currentCostUsd, thresholdUsd, windowMs, …"""
+    unpriced: tuple[str, str | None] | None = None
+    """For the register alone: (model, its provider where a price is all that lacks) of a call without a price."""
 
     @property
     def status(self) -> int:

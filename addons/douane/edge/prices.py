@@ -18,44 +18,11 @@ from typing import Any
 
 from douane.core.hosts import PROVIDERS
 from douane.core.pricing import OverlayPrice, PriceBook, ToolFee, known_providers
+from douane.core.pricing.stated import MILLION, UNITS, per_words
 from douane.edge.home import shipped_policy_dir
 from douane.edge.yaml import Document, Problem, load_yaml
 
-_MILLION = 1_000_000
-UNITS: dict[str, tuple[str, int]] = {
-    "input": ("input_tokens", _MILLION),
-    "output": ("output_tokens", _MILLION),
-    "cache_read": ("cache_read_tokens", _MILLION),
-    "cache_write": ("cache_write_tokens", _MILLION),
-    "cache_write_5m": ("cache_write_5m_tokens", _MILLION),
-    "cache_write_1h": ("cache_write_1h_tokens", _MILLION),
-    "input_audio": ("input_audio_tokens", _MILLION),
-    "output_audio": ("output_audio_tokens", _MILLION),
-    "cache_read_audio": ("cache_audio_read_tokens", _MILLION),
-    "input_image": ("input_image_tokens", _MILLION),
-    "output_image": ("output_image_tokens", _MILLION),
-    "cache_read_image": ("cache_image_read_tokens", _MILLION),
-    "input_video": ("input_video_tokens", _MILLION),
-    "output_video": ("output_video_tokens", _MILLION),
-    "reasoning": ("output_reasoning_tokens", _MILLION),
-    "citation": ("output_citation_tokens", _MILLION),
-    "characters": ("input_characters", _MILLION),
-    "audio_minute": ("input_audio_seconds", 60),
-    "request": ("requests", 1),
-    "rerank_search": ("rerank_searches", 1),
-    "web_search": ("web_searches", 1),
-    "web_search_preview": ("web_searches_preview", 1),
-    "x_search": ("social_searches", 1),
-    "maps_search": ("map_searches", 1),
-    "file_search": ("storage_searches", 1),
-    "document_search": ("document_searches", 1),
-    "search_source": ("search_sources", 1),
-    "code_execution": ("code_executions", 1),
-    "container": ("container_gigabytes", 1),
-}
-"""What an entry may price: the price book's unit, and for how many of it the dollars are."""
-
-_TOKENS = frozenset(key for key, (_, per) in UNITS.items() if per == _MILLION and key != "characters")
+_TOKENS = frozenset(key for key, (_, per) in UNITS.items() if per == MILLION and key != "characters")
 _NAMED = ("provider", "model", "from")
 _COUNTS = ("max_output", "context")
 _KEYS = (*_NAMED, *UNITS, *_COUNTS, "same_as", "free", "source")
@@ -153,9 +120,9 @@ def _price(document: Document, index: int, entry: Any, problems: list[Problem]) 
         value = entry.get(key)
         if value is None:
             continue
-        highest = _HIGHEST_USD if per == _MILLION else _HIGHEST_EACH_USD
+        highest = _HIGHEST_USD if per == MILLION else _HIGHEST_EACH_USD
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= highest:
-            wrong(key, f"`{key}` is no price", f"Dollars {_per(key)}: 2.50")
+            wrong(key, f"`{key}` is no price", f"Dollars {per_words(key)}: 2.50")
         else:
             prices[unit] = Decimal(str(value)), per
     for key in _COUNTS:
@@ -190,13 +157,6 @@ def _required(entry: dict[str, Any]) -> tuple[str, ...]:
     if entry.get("same_as") is not None or entry.get("free") is not None or (told and not told & _TOKENS):
         return _NAMED
     return (*_NAMED, "input", "output")
-
-
-def _per(key: str) -> str:
-    """What a price is for, in words."""
-    if key in _TOKENS:
-        return "per million tokens"
-    return "per million characters" if key == "characters" else f"per {key.replace('_', ' ')}"
 
 
 def _refuse_empty_references(found: list[OverlayPrice], book: PriceBook, problems: list[Problem]) -> None:

@@ -132,6 +132,8 @@ def refusal(told: Refused) -> tuple[Body, Values]:
             "request_digest": _optional(told.request_digest),
             "review_id": _optional(told.review_id),
             "ruleset": _optional(told.ruleset_digest),
+            "model": _optional(told.model),
+            "provider": _optional(told.provider),
             "outcome": "ESCALATE" if told.code == "review_pending" else "BLOCK",
         }
     )

@@ -121,6 +121,9 @@ class Refused:
     review_id: str | None = None
     ruleset_digest: str | None = None
     arguments: Mapping[str, Any] | None = None
+    model: str | None = None
+    """Of a model call without a price; `provider` where a price of it is all that lacks."""
+    provider: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

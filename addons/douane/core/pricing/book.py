@@ -462,6 +462,7 @@ def _no_price(provider: str, model: str, day: datetime.date, contexts: tuple[Pri
         shown(model),
         f"There is no price for the model {shown(model)} of {provider}. Add it to prices/*.yaml of the policy folder: "
         f"`{overlay_line(provider, shown(model), day)}` (dollars per million tokens).",
+        provider,
     )
 
 

@@ -4,9 +4,51 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+
+MILLION = 1_000_000
+UNITS: dict[str, tuple[str, int]] = {
+    "input": ("input_tokens", MILLION),
+    "output": ("output_tokens", MILLION),
+    "cache_read": ("cache_read_tokens", MILLION),
+    "cache_write": ("cache_write_tokens", MILLION),
+    "cache_write_5m": ("cache_write_5m_tokens", MILLION),
+    "cache_write_1h": ("cache_write_1h_tokens", MILLION),
+    "input_audio": ("input_audio_tokens", MILLION),
+    "output_audio": ("output_audio_tokens", MILLION),
+    "cache_read_audio": ("cache_audio_read_tokens", MILLION),
+    "input_image": ("input_image_tokens", MILLION),
+    "output_image": ("output_image_tokens", MILLION),
+    "cache_read_image": ("cache_image_read_tokens", MILLION),
+    "input_video": ("input_video_tokens", MILLION),
+    "output_video": ("output_video_tokens", MILLION),
+    "reasoning": ("output_reasoning_tokens", MILLION),
+    "citation": ("output_citation_tokens", MILLION),
+    "characters": ("input_characters", MILLION),
+    "audio_minute": ("input_audio_seconds", 60),
+    "request": ("requests", 1),
+    "rerank_search": ("rerank_searches", 1),
+    "web_search": ("web_searches", 1),
+    "web_search_preview": ("web_searches_preview", 1),
+    "x_search": ("social_searches", 1),
+    "maps_search": ("map_searches", 1),
+    "file_search": ("storage_searches", 1),
+    "document_search": ("document_searches", 1),
+    "search_source": ("search_sources", 1),
+    "code_execution": ("code_executions", 1),
+    "container": ("container_gigabytes", 1),
+}
+"""What an entry may price: the price book's unit, and for how many of it the dollars are."""
+
+
+def per_words(key: str) -> str:
+    """What the dollars of such an entry are for, in words."""
+    unit, per = UNITS.get(key, (key, MILLION if key.endswith("_tokens") else 1))
+    if per != MILLION:
+        return f"per {key.replace('_', ' ')}"
+    return "per million tokens" if unit.endswith("_tokens") else f"per million {key.replace('_', ' ')}"
 
 
 @dataclass(frozen=True, slots=True)

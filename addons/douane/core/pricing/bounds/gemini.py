@@ -50,7 +50,7 @@ def generate(body: Mapping[str, Any], body_bytes: bytes, row: PriceRow, row_of: 
                     searches = True
                 case "google_maps":
                     maps = True
-                case "code_execution" | "url_context":
+                case "code_execution" | "url_context" | "file_search":  # a stored file is paid for where it is stored
                     reads = True
                 case _:
                     return at_the_provider(model, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from douane.core.charge import Unpriced
@@ -195,6 +196,12 @@ def images(body: Mapping[str, Any], body_bytes: bytes, row: PriceRow, row_of: Ro
     if not several:
         return Unpriced(model, "`n` has to be a positive integer: it multiplies what the call may cost.")
     drawing = _drawing(row, several, None)
+    if (
+        body_bytes.startswith(b"{")
+        and b"image" not in body_bytes.replace(model.encode(), b"")
+        and not is_escaped(body_bytes)
+    ):
+        drawing = replace(drawing, input_tokens=input_bound(len(body_bytes), row, refers=False))
     if drawing.units <= {"cache_read_tokens"}:
         return Unpriced(model, f"{shown(model)} has a price for each picture, which is not metered yet.")
     return Bound((drawing,), hidden_output=True)

@@ -18,6 +18,9 @@ from douane.core.usage.tokens import count
 HIDDEN_INPUT_TOKENS = 4_096
 """What a provider adds of its own to a text request: templates, tool definitions."""
 
+MOST_SHOWN = 140
+"""Characters of a request's own word: an ARN of an inference profile has up to 120."""
+
 _HOLDERS = frozenset(
     {None, "message", "tool_result", "search_result", "function_call_output", "custom_tool_call_output", "reasoning"}
 )
@@ -121,4 +124,4 @@ def items(value: Any) -> list[Any]:
 
 def shown(value: Any) -> str:
     """A request's own word, safe to show."""
-    return "".join(ch if ch.isascii() and ch.isprintable() else "?" for ch in str(value)[:80])
+    return "".join(ch if ch.isascii() and ch.isprintable() else "?" for ch in str(value)[:MOST_SHOWN])
