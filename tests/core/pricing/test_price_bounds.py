@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +13,8 @@ from hypothesis import strategies as st
 
 from douane.core.charge import Unpriced
 from douane.core.pricing import Plan, PriceBook
+from douane.core.request import RawRequest, canonicalise
+from douane.core.tool import Classification, Nature, Tier
 
 CHAT = "openai.chat.completions.create"
 MESSAGES = "anthropic.messages.create"
@@ -327,3 +331,112 @@ def book_usage(model: str, used: dict[str, int], tier: str | None, body: dict[st
     geography = "us" if body.get("inference_geo") == "us" else "global"
     speed = body.get("speed")
     return Usage(model, "id", tier, geography, speed, [(None, used)], reported=True)
+
+
+def planned(book: PriceBook, url: str, body: Any) -> Plan | Unpriced | None:
+    """What the book says of a call of an API by its address."""
+    to = urlsplit(url)
+    raw = RawRequest(
+        to.scheme,
+        to.hostname or "",
+        to.port or 443,
+        "POST",
+        to.path.encode(),
+        ((b"content-type", b"application/json"),),
+        json.dumps(body).encode(),
+    )
+    found = Classification("some.tool", Tier.VISIBLE, Nature.EXEC, "some", mapped=True, billable=True)
+    return book.plan(canonicalise(raw), found, datetime.date(2026, 11, 23))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:11434/api/chat",
+        "http://localhost:11434/v1/chat/completions",
+        "http://127.0.0.1:8000/api/generate",
+        "https://ollama.com/api/chat",
+    ],
+)
+def test_a_model_on_ones_own_machine_costs_nothing(book: PriceBook, url: str) -> None:
+    found = planned(book, url, {"model": "llama3.3:70b", "messages": [], "prompt": ""})
+    assert isinstance(found, Plan), found
+    assert (found.provider, found.reserve_nano) == ("ollama", 0)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://10.0.0.1:11434/api/chat",
+        "http://localhost:8000/v1/chat/completions",
+        "http://127.0.0.1.nip.io/api/chat",
+    ],
+)
+def test_what_is_not_surely_there_is_not_free(book: PriceBook, url: str) -> None:
+    assert isinstance(planned(book, url, {"model": "llama3.3:70b", "messages": []}), Unpriced)
+
+
+def test_a_stored_files_chunks_are_read_as_input(book: PriceBook) -> None:
+    url = "https://generativelanguage.googleapis.com/v1beta/models/gemini-2.5-pro:generateContent"
+    tools = [{"fileSearch": {"file_search_store_names": ["fileSearchStores/x"]}}]
+    found = planned(book, url, {"contents": [{"parts": [{"text": "hi"}]}], "tools": tools})
+    assert isinstance(found, Plan), found
+    assert work(found)[0] >= 1_000_000
+
+
+def test_a_picture_of_a_text_is_bounded_by_its_bytes_and_one_of_pictures_by_the_window(book: PriceBook) -> None:
+    url = "https://api.openai.com/v1/images/generations"
+    drawn, edited = (
+        planned(book, url, {"model": "gpt-image-1-mini", "prompt": "a cat"} | more)
+        for more in ({}, {"images": [{"file_id": "f"}]})
+    )
+    assert isinstance(drawn, Plan)
+    assert isinstance(edited, Plan)
+    assert work(drawn)[0] < 10_000 < work(edited)[0]
+
+
+def test_the_line_to_add_names_an_arn_whole_and_in_quotes(book: PriceBook) -> None:
+    arn = "arn:aws:bedrock:eu-central-1:123456789012:application-inference-profile/abcdefghijklmnop"
+    host = "bedrock-runtime.eu-central-1.amazonaws.com"
+    found = planned(book, f"https://{host}/model/{arn.replace('/', '%2F')}/converse", {})
+    assert isinstance(found, Unpriced)
+    line = f'- {{provider: aws, model: "{arn}", from: 2026-11-23, input: 0.00, output: 0.00}}'
+    assert line in found.message
+    assert found.provider == "aws"
+    beyond = planned(book, "https://api.replicate.com/v1/predictions", {"model": "m", "prompt": "hi"})
+    assert isinstance(beyond, Unpriced)
+    assert beyond.provider is None, "no price would mend it"
+
+
+ADDRESSES = {
+    "https://api.openai.com/v1/chat/completions": "gpt-5.5",
+    "https://api.openai.com/v1/completions": "gpt-3.5-turbo-instruct",
+    "https://api.openai.com/v1/responses": "gpt-5.5",
+    "https://api.openai.com/v1/embeddings": "text-embedding-3-small",
+    "https://api.openai.com/v1/images/generations": "gpt-image-1",
+    "https://api.openai.com/v1/audio/speech": "tts-1",
+    "https://api.anthropic.com/v1/messages": "claude-sonnet-4-6",
+    "https://generativelanguage.googleapis.com/v1beta/models/gemini-2.5-pro:generateContent": "",
+    "https://generativelanguage.googleapis.com/v1beta/models/gemini-embedding-001:embedContent": "",
+    "https://bedrock-runtime.us-east-1.amazonaws.com/model/amazon.nova-lite-v1%3A0/converse": "",
+    "https://bedrock-runtime.us-east-1.amazonaws.com/model/amazon.nova-lite-v1%3A0/invoke": "",
+    "https://api.cohere.com/v2/chat": "command-a-03-2025",
+    "https://api.cohere.com/v2/embed": "embed-v4.0",
+    "https://api.cohere.com/v2/rerank": "rerank-v3.5",
+    "https://ollama.com/api/chat": "llama3",
+}
+MEMBERS = (
+    *("messages", "contents", "input", "prompt", "tools", "generationConfig", "generation_config", "stream_options"),
+    *("max_tokens", "n", "service_tier", "thinking", "inferenceConfig", "guardrailConfig", "performanceConfig"),
+    *("requests", "instances", "documents", "texts", "images", "tool_choice", "context_management", "system"),
+)
+
+
+@pytest.mark.parametrize("url", ADDRESSES)
+def test_no_body_makes_the_plan_fail(book: PriceBook, url: str) -> None:
+    named = {"model": ADDRESSES[url]} if ADDRESSES[url] else {}
+    values: list[Any] = [None, 1, -1, 1.5, True, "", "x", [], {}, [None], [1], ["x"], [[]], [{}], {"type": 1}]
+    values += [[{"type": None}], [{"content": [{"type": []}]}], [{"parts": [1]}], {"include_usage": 1}, {"type": {}}]
+    for body in [{}, *({name: value} for name in MEMBERS for value in values)]:
+        found = planned(book, url, named | body)
+        assert isinstance(found, Plan | Unpriced), body

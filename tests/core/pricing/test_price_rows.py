@@ -12,8 +12,9 @@ from genai_prices.data import providers
 from genai_prices.data_units import unit_data
 from genai_prices.types import ModelPrice, TieredPrices, Usage
 
-from douane.core.pricing.compile import book_row, most_output
+from douane.core.pricing.compile import book_row, overlay_row
 from douane.core.pricing.row import InconsistentUsage, PriceRow
+from douane.core.pricing.stated import OverlayPrice, ToolFee, known_as, most_output
 
 DAYS = (datetime.date(2024, 7, 1), datetime.date(2025, 11, 1), datetime.date(2026, 3, 13), datetime.date(2026, 11, 23))
 TOKEN_UNITS = {unit for unit, data in unit_data.items() if data["dimensions"]["family"] == "tokens"}
@@ -190,3 +191,33 @@ def test_prices_hold_from_their_day() -> None:
 
     assert (output(datetime.date(2026, 7, 29)), output(datetime.date(2026, 7, 30))) == (6_000, 1_200)
     assert Decimal(6_000) / Decimal(10**9) == Decimal("0.000006")
+
+
+def test_free_variants_and_fees_stand_in_the_row() -> None:
+    day = DAYS[-1]
+    free = book_row("openrouter", "deepseek/deepseek-r1:free", day, (), {})
+    assert free is not None
+    assert free.free
+    assert free.charge_nano_ceiling({"input_tokens": 10**6, "output_tokens": 10**6, "cache_read_tokens": 5}) == 0
+    assert free.charge_nano_ceiling({"web_searches": 1}) is None
+    assert book_row("openai", "gpt-9:free", day, (), {}) is None, "only OpenRouter names them so"
+    fee = ToolFee("openai", ("gpt-4.1",), "container_gigabytes", day, Decimal("0.03"))
+    for model, nano in (("gpt-4.1-mini", 60_000_000), ("gpt-4o", None)):
+        row = book_row("openai", model, day, (), {}, (fee,))
+        assert row is not None
+        assert row.charge_nano_ceiling({"container_gigabytes": 2}) == nano
+
+
+def test_what_the_operator_states_leaves_the_rest_to_the_book() -> None:
+    def stated(model: str, **more: Any) -> OverlayPrice:
+        return OverlayPrice("openai", model, DAYS[0], {}, None, None, "prices/own.yaml:1", **more)
+
+    row = overlay_row((stated("gpt-4.1", free=True),), "openai", "gpt-4.1", DAYS[-1], {"openai": {"gpt-4.1": 5}})
+    assert row is not None
+    assert (row.max_output_tokens, row.free) == (5, True)
+    assert row.charge_nano_ceiling({"output_tokens": 7}) == 0
+    assert row.charge_nano_ceiling({"web_searches": 1}) == 10_000_000
+    aliases = (stated("ours", same_as="gpt-4.1"),)
+    assert known_as(aliases, "openai", "ours", DAYS[-1]) == "gpt-4.1"
+    assert known_as(aliases, "azure", "ours", DAYS[-1]) == "ours"
+    assert known_as(aliases, "openai", "ours", datetime.date(2024, 1, 1)) == "ours"

@@ -196,11 +196,8 @@ def images(body: Mapping[str, Any], body_bytes: bytes, row: PriceRow, row_of: Ro
     if not several:
         return Unpriced(model, "`n` has to be a positive integer: it multiplies what the call may cost.")
     drawing = _drawing(row, several, None)
-    if (
-        body_bytes.startswith(b"{")
-        and b"image" not in body_bytes.replace(model.encode(), b"")
-        and not is_escaped(body_bytes)
-    ):
+    shows = b"image" in body_bytes.replace(model.encode(), b"") or is_escaped(body_bytes)
+    if body_bytes.startswith(b"{") and not shows:
         drawing = replace(drawing, input_tokens=input_bound(len(body_bytes), row, refers=False))
     if drawing.units <= {"cache_read_tokens"}:
         return Unpriced(model, f"{shown(model)} has a price for each picture, which is not metered yet.")
