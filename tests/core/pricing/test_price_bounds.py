@@ -440,3 +440,18 @@ def test_no_body_makes_the_plan_fail(book: PriceBook, url: str) -> None:
     for body in [{}, *({name: value} for name in MEMBERS for value in values)]:
         found = planned(book, url, named | body)
         assert isinstance(found, Plan | Unpriced), body
+
+
+def test_further_models_are_bounded_each_at_its_own_price(book: PriceBook) -> None:
+    url = "https://openrouter.ai/api/v1/chat/completions"
+
+    def told(**more: Any) -> Plan | Unpriced | None:
+        return planned(book, url, {"model": "openai/gpt-4o", "max_tokens": 100, "messages": []} | more)
+
+    alone, both = told(), told(models=["openai/gpt-4o", "anthropic/claude-opus-4.5"])
+    assert isinstance(alone, Plan)
+    assert isinstance(both, Plan)
+    assert [work.model for work in both.bound.works] == [None, "anthropic/claude-opus-4.5"]
+    assert both.reserve_nano > 2 * alone.reserve_nano
+    for models in (["nobody/nothing-9"], [5], "nobody/nothing-9", ["openai/gpt-4o:online"]):
+        assert isinstance(told(models=models), Unpriced), models

@@ -6,6 +6,7 @@ The recordings lie beside the checkout and are no part of the project; without t
 from __future__ import annotations
 
 import json
+import os
 from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ import pytest
 from douane.core.charge import Charge
 from douane.core.pricing import Plan, PriceBook
 
-RECORDINGS = Path(__file__).parents[3].parent / "shared" / "data" / "pricing"
+RECORDINGS = Path(
+    os.environ.get("DOUANE_RECORDINGS") or Path(__file__).parents[3].parent / "shared" / "data" / "pricing"
+)
 TOOLS = {"openai__chat": "openai.chat.completions.create", "anthropic__anthropic": "anthropic.messages.create"}
 JSON = ((b"content-type", b"application/json"),)
 SSE = ((b"content-type", b"text/event-stream; charset=utf-8"),)

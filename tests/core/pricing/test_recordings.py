@@ -22,9 +22,7 @@ from douane.core.pricing.recorded import Recording, compare, plan, read_recordin
 from douane.edge.prices import load_prices
 
 ROOT = Path(__file__).parents[3]
-RECORDINGS = ROOT.parent / "shared" / "data" / "pricing"
-if "DOUANE_RECORDINGS" in os.environ:
-    RECORDINGS = Path(os.environ["DOUANE_RECORDINGS"])
+RECORDINGS = Path(os.environ.get("DOUANE_RECORDINGS") or ROOT.parent / "shared" / "data" / "pricing")
 DAY = datetime.date(2026, 11, 23)
 
 ITERATIONS = "the other figure leaves out the compaction's own iteration"
@@ -65,8 +63,8 @@ NOT_PRICED = {
     "openai__other__json__background-queued": "no call of a model",
     "openai__other__json__basic": "no call of a model",
     "openai__other__stream__basic": "no call of a model",
-    "openrouter__chat__json__cached": "OpenRouter may answer with any of several models",
-    "openrouter__chat__stream__cached": "OpenRouter may answer with any of several models",
+    "openrouter__chat__json__cached": "the book has no price of the model asked in turn",
+    "openrouter__chat__stream__cached": "the book has no price of the model asked in turn",
 }
 """What is refused for a capped agent, and why."""
 
@@ -162,6 +160,21 @@ def test_a_deployment_is_priced_with_the_line_that_the_refusal_asks_for(tmp_path
         found = planned(own, recordings()[case])
         assert isinstance(found, Plan), found
         assert (found.model, found.reserve_nano > 0) == ("gpt-4o", True)
+
+
+def test_a_model_asked_in_turn_is_charged_as_stated_once_it_has_a_price(tmp_path: Path) -> None:
+    (tmp_path / "prices").mkdir()
+    entry = (
+        "- {provider: openrouter, model: x-ai/grok-4, from: 2025-01-01, input: 3.00, output: 15.00, cache_read: 0.75}\n"
+    )
+    (tmp_path / "prices" / "own.yaml").write_text(entry)
+    own = load_prices(tmp_path)
+    recording = recordings()["openrouter__chat__stream__cached"]
+    found = planned(own, recording)
+    assert isinstance(found, Plan), found
+    assert settle(own, found, recording).amount_nano == recording.stated_nano == 3_338_250
+    unbelieving = own.without_stated_costs()
+    assert settle(unbelieving, found, recording).amount_nano == recording.stated_nano
 
 
 def test_the_script_says_the_same_of_a_folder(tmp_path: Path) -> None:

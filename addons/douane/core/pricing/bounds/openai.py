@@ -46,13 +46,16 @@ _AUDIO_BYTES_A_SECOND = 500
 _AUDIO_TOKENS_A_SECOND = 25
 
 
-def chat(body: Mapping[str, Any], body_bytes: bytes, row: PriceRow, row_of: RowOf) -> Bound | Unpriced:  # noqa: ARG001
+def chat(body: Mapping[str, Any], body_bytes: bytes, row: PriceRow, row_of: RowOf) -> Bound | Unpriced:
     """The worst case of a Chat Completions or Completions request."""
     model = str(body["model"])
     if "search" in model or body.get("web_search_options") is not None or body.get("search_parameters") is not None:
         return Unpriced(model, "Web searches of Chat Completions are charged beside their tokens and not metered yet.")
-    if model.endswith(":online") or body.get("plugins") or body.get("models"):
-        return Unpriced(model, "A call that plugins or further models may answer is not metered yet.")
+    if model.endswith(":online") or body.get("plugins"):
+        return Unpriced(model, "A call that plugins may answer is not metered yet.")
+    others = _others(body, row_of)
+    if isinstance(others, Unpriced):
+        return others
     for tool in items(body.get("tools")):
         if (kind := mapping(tool).get("type")) not in ("function", "custom"):
             return at_the_provider(model, kind)
@@ -70,18 +73,34 @@ def chat(body: Mapping[str, Any], body_bytes: bytes, row: PriceRow, row_of: RowO
         holds_more(mapping(message).get("content"), _CHAT_TEXT) or mapping(message).get("audio") is not None
         for message in items(body.get("messages"))
     )
-    output = most_asked(body, ("max_completion_tokens", "max_tokens"), row) * several
-    if body.get("prediction") is not None:  # what is predicted and not used is charged as output
-        output += len(body_bytes) * several
-    work = Work(input_bound(len(body_bytes), row, refers=refers), output, frozenset(units))
-    hidden = not model.startswith(_PLAIN)
+    works = []
+    for name, own in [(None, row), *others]:
+        output = most_asked(body, ("max_completion_tokens", "max_tokens"), own) * several
+        if body.get("prediction") is not None:  # what is predicted and not used is charged as output
+            output += len(body_bytes) * several
+        works.append(Work(input_bound(len(body_bytes), own, refers=refers), output, frozenset(units), model=name))
+    hidden = bool(others) or not model.startswith(_PLAIN)
     limit = None
     both = body.get("max_tokens") is not None and body.get("max_completion_tokens") is not None
     structured = body.get("response_format") is not None or body.get("prediction") is not None
     if not (hidden or both or structured or body.get("modalities")):
         name = "max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"
         limit = OutputLimit((name,), several)
-    return Bound((work,), hidden, limit=limit)
+    return Bound(tuple(works), hidden, limit=limit)
+
+
+def _others(body: Mapping[str, Any], row_of: RowOf) -> list[tuple[str, PriceRow]] | Unpriced:
+    """The further models that OpenRouter may ask in turn: each is paid for what it did."""
+    found: dict[str, PriceRow] = {}
+    named = body.get("models")
+    for name in named if isinstance(named, list) else [named] if named else []:
+        if not isinstance(name, str) or name.endswith(":online") or (row := row_of(name)) is None:
+            return Unpriced(
+                shown(name), f"There is no price for the further model {shown(name)}. Add it to prices/*.yaml."
+            )
+        if name != body["model"]:
+            found[name] = row
+    return list(found.items())
 
 
 def _answers(body: Mapping[str, Any]) -> int | None:
