@@ -20,7 +20,7 @@ from genai_prices.data import providers
 from douane.core.pricing.stated import most_output
 
 SOURCE = (
-    "the providers' model pages (openai, anthropic), read 2026-11, and model_prices_and_context_window_backup.json of "
+    "the providers' model pages (openai, anthropic, google, groq), read 2026-11, and model_prices_and_context_window_backup.json of "
     "litellm {version} (MIT): built by scripts/build_max_output.py; a prefix of the model's name → tokens; the longest "
     "prefix counts"
 )
@@ -43,6 +43,8 @@ READ: dict[str, dict[str, int]] = {
         "claude-opus-5": 128000, "claude-sonnet-5": 128000, "claude-haiku-5": 128000,
         "claude-fable-5": 128000, "claude-mythos-5": 128000,
     },
+    "google": {"gemini-1.5": 8192, "gemini-2.0-flash": 8192, "gemini-2.0-flash-thinking": 65536},
+    "groq": {"llama-3.3-70b-versatile": 32768, "llama-3.1-8b-instant": 131072},
 }
 SOLD_BY = {
     "openai": "openai", "text-completion-openai": "openai", "anthropic": "anthropic", "gemini": "google",
