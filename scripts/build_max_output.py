@@ -20,8 +20,8 @@ from genai_prices.data import providers
 from douane.core.pricing.stated import most_output
 
 SOURCE = (
-    "the providers' model pages (openai, anthropic, google, groq), read 2026-11, and model_prices_and_context_window_backup.json of "
-    "litellm {version} (MIT): built by scripts/build_max_output.py; a prefix of the model's name → tokens; the longest "
+    "the providers' model pages (openai, anthropic, google, groq), read 2026-11, and "
+    "model_prices_and_context_window_backup.json of litellm {version} (MIT): built by scripts/build_max_output.py; a prefix of the model's name → tokens; the longest "
     "prefix counts"
 )
 

@@ -119,6 +119,8 @@ def test_a_charge_is_the_same_in_any_pieces_and_never_nothing(book: PriceBook, c
     charge = settled[0]
     if found.provider == "ollama":
         assert charge.amount_nano == 0, "runs on one's own machine"
+    elif charge.deferred:
+        assert (charge.amount_nano, charge.method) == (0, "deferred"), "its reservation stays until its usage is told"
     else:
         assert charge.amount_nano > 0
     assert charge.amount_nano <= found.reserve_nano
