@@ -21,8 +21,8 @@ from douane.core.pricing.stated import most_output
 
 SOURCE = (
     "the providers' model pages (openai, anthropic, google, groq), read 2026-11, and "
-    "model_prices_and_context_window_backup.json of litellm {version} (MIT): built by scripts/build_max_output.py; a prefix of the model's name → tokens; the longest "
-    "prefix counts"
+    "model_prices_and_context_window_backup.json of litellm {version} (MIT): built by scripts/build_max_output.py; a "
+    "prefix of the model's name → tokens; the longest prefix counts"
 )
 
 # fmt: off
