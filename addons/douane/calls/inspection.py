@@ -69,7 +69,8 @@ class Inspection:
 
     def clamped(self, prices: PriceBook, raw: RawRequest, room_nano: int) -> Inspection | None:
         """The same request, asking for no more output than an amount affords; None where that would do harm."""
-        if not isinstance(self.plan, Plan):
+        request = self.request
+        if not isinstance(self.plan, Plan) or is_signed(request) or request.media_type == "multipart/form-data":
             return None
         plan = prices.clamp(self.plan, self.request.body, room_nano)
         if plan is None:

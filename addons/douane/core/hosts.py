@@ -7,6 +7,7 @@ models (`api.cloudflare.com`, Databricks workspaces, Modal, Azure API Management
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 _EXACT = {
@@ -131,6 +132,7 @@ PROVIDERS = frozenset(_EXACT.values()) | {provider for _, provider in _REGIONAL}
 """All providers that hosts are known of."""
 
 
+@lru_cache(4096)
 def provider_of(host: str) -> str | None:
     """The price book's provider that a canonical host belongs to, or None."""
     found = _EXACT.get(host)

@@ -16,8 +16,10 @@ from douane.core.hosts import provider_of
 from douane.core.pricing.apis import (
     BATCH,
     CHAT,
+    CONVERSE,
     EMBEDDINGS,
     GEMINI,
+    INVOKE,
     MESSAGES,
     POLL,
     RESPONSES,
@@ -88,6 +90,8 @@ _VERTEX = "aiplatform.googleapis.com"
 _CLAUDE_WITHOUT_SURCHARGE = ("claude-3", "claude-opus-4@", "claude-opus-4-1", "claude-sonnet-4@")
 """From before Sonnet 4.5: one price in every region (cloud.google.com/vertex-ai/generative-ai/pricing)."""
 
+_TAKES_BETAS = frozenset({MESSAGES, BATCH, CONVERSE, INVOKE})
+
 _LONG_CONTEXT_TOKENS = 1_000_000
 """Under Anthropic's beta `context-1m-…`: a header, or on Bedrock and Vertex AI a member of the body."""
 
@@ -124,8 +128,6 @@ class Plan:
     percent: int
     """Surcharge on tokens, known from the request."""
     bound: Bound
-    signed: bool = False
-    """The body cannot be changed."""
     earlier: str | None = None
     """The id of the earlier work that the answer may tell the usage of."""
     clamped_tokens: int | None = None
@@ -201,7 +203,10 @@ class PriceBook:
         if body is None or not isinstance(model, str) or not model:
             return Unpriced(None, f"{found.tool} came without a JSON body that names a model, and cannot be priced.")
         provider = price_provider(provider, path)
-        asked = {**body, "model": known_as(self._overlay, provider, model_name(provider, model), now)}
+        name = model_name(provider, model)
+        if self._overlay:
+            name = known_as(self._overlay, provider, name, now)
+        asked = body if body.get("model") == name else {**body, "model": name}
         return self._plan(request, api, provider, asked, now, streams=streams or body.get("stream") is True)
 
     def _later(self, request: CanonicalRequest, now: datetime.date) -> Plan | None:
@@ -231,9 +236,10 @@ class PriceBook:
         if not rows:
             return _no_price(provider, model, now, contexts)
         row = rows[0]
-        betas = (request.header("anthropic-beta"), body.get("anthropic_beta"), body.get("additionalModelRequestFields"))
-        if any("context-1m" in str(beta) for beta in betas) and row.context_tokens < _LONG_CONTEXT_TOKENS:
-            row = replace(row, context_tokens=_LONG_CONTEXT_TOKENS)
+        if api in _TAKES_BETAS and row.context_tokens < _LONG_CONTEXT_TOKENS:
+            own = (body.get("anthropic_beta"), body.get("additionalModelRequestFields"))
+            if any("context-1m" in str(beta) for beta in (request.header("anthropic-beta"), *own)):
+                row = replace(row, context_tokens=_LONG_CONTEXT_TOKENS)
         worst = api.bound(body, request.body, row, lambda name: self.row(provider, name, now, ()))
         if isinstance(worst, Unpriced):
             return worst
@@ -261,16 +267,15 @@ class PriceBook:
             contexts,
             percent=percent,
             bound=worst,
-            signed=is_signed(request) or request.media_type == "multipart/form-data",
         )
 
     def clamp(self, plan: Plan, body: bytes, room_nano: int) -> Plan | None:
         """The plan with its output limit lowered to what an amount affords; None where that would break the answer.
 
-        `body` is the request's, as it would be sent. A limit is lowered to at least `LEAST_CLAMPED_TOKENS`.
+        `body` is the request's, which nothing signs. A limit is lowered to at least `LEAST_CLAMPED_TOKENS`.
         """
         limit = plan.bound.limit
-        if limit is None or plan.signed or len(plan.bound.works) != 1:
+        if limit is None or len(plan.bound.works) != 1:
             return None
         most = plan.bound.works[0].output_tokens // limit.times
         low, high = LEAST_CLAMPED_TOKENS, most - 1

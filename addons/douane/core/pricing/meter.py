@@ -50,19 +50,25 @@ class ResponseMeter:
         self._status = status
         self._blind = False
         """True once the response can no longer be read; it is passed on all the same."""
-        heads = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in headers}
-        kind = heads.get("content-type", "").partition(";")[0].strip().lower()
+        kind, encoding = "", b""
+        for name, value in headers:
+            lower = name.lower()
+            if lower == b"content-type":
+                kind = value.decode("latin-1").partition(";")[0].strip().lower()
+            elif lower == b"content-encoding":
+                encoding += value
         framing = _FRAMINGS.get(kind) or (plan.api.streams_as if plan.stream else None)
         self._stream = framing is not None
         self._decoder: Decoder = Plain()
-        encoding = b"".join(value for name, value in headers if name.lower() == b"content-encoding")
-        try:
-            self._decoder = decoder(encoding.decode("latin-1"), MOST_DECODED_BYTES)
-        except DecodeError:
-            self._blind = True
+        if encoding:
+            try:
+                self._decoder = decoder(encoding.decode("latin-1"), MOST_DECODED_BYTES)
+            except DecodeError:
+                self._blind = True
         self._strips = plan.strip_usage and framing == "sse" and not self._blind and isinstance(self._decoder, Plain)
         self._reader: Reader = OpenAIChat(strip=True) if self._strips else plan.api.reader(framing or "sse")
-        self._reader.head(heads)
+        if self._reader.reads_head:
+            self._reader.head({name.lower().decode("latin-1"): value.decode("latin-1") for name, value in headers})
         self._sends_events = framing == "sse" and isinstance(self._decoder, Plain)
         self._checked = self._reader.usage.parts
         """The usage that was last held against the reservation."""

@@ -6,8 +6,8 @@ input token too, and is charged as the most particular priced unit that it belon
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from douane.core.usage.tokens import Quantities
@@ -79,6 +79,13 @@ class PriceRow:
     """Of the priced units."""
     free: bool = False
     """Whether what has no price here costs nothing; fees of the provider's own tools have prices, or none is known."""
+    _tokens: tuple[PricedUnit, ...] = field(init=False, repr=False, compare=False)
+    _fees: Mapping[str, int] = field(init=False, repr=False, compare=False)
+    """By unit, scaled."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_tokens", tuple(unit for unit in self.units if unit.kind != "fee"))
+        object.__setattr__(self, "_fees", {unit.name: unit.price.base for unit in self.units if unit.kind == "fee"})
 
     def lacking(self, units: Iterable[str]) -> list[str]:
         """Of some units, sorted, those that have no price, and none in what contains them."""
@@ -132,16 +139,22 @@ class PriceRow:
             occurring.add("input_tokens")
         if output_tokens:
             occurring.add("output_tokens")
-        charged = dict(fees)
-        if self.lacking([*occurring, *charged]):
+        if not occurring <= self.names and self.lacking(occurring):
             return None
-        highest = {"input": 0, "output": 0}
-        beside = 0
-        for priced in self.units:
-            if priced.kind != "fee":
-                if priced.name in occurring:
-                    highest[priced.kind] = max(highest[priced.kind], priced.price.highest(input_tokens))
-            else:
-                beside += charged.get(priced.name, int(priced.name == "requests")) * priced.price.base
-        tokens = input_tokens * highest["input"] + output_tokens * highest["output"]
+        beside = self._fees.get("requests", 0)
+        for unit, times in fees:
+            if unit not in self._fees:
+                if self.lacking((unit,)):
+                    return None
+                continue
+            beside += (times - (unit == "requests")) * self._fees[unit]
+        told = written = 0
+        for priced in self._tokens:
+            if priced.name in occurring:
+                price = priced.price.highest(input_tokens)
+                if priced.kind == "input":
+                    told = max(told, price)
+                else:
+                    written = max(written, price)
+        tokens = input_tokens * told + output_tokens * written
         return -(-(tokens * percent + beside * 100) // (100 * _PER_NANO))

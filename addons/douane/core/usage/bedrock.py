@@ -41,6 +41,7 @@ class Converse(Reader):
 class Invoke(AnthropicMessages):
     """Reads the answer of InvokeModel: Claude's by its usage, the others' by Bedrock's own counts."""
 
+    reads_head = True
     members = ("id", "model", "usage", "inputTextTokenCount", "results", "prompt_token_count", "generation_token_count")
 
     def __init__(self, framing: Framing = "aws") -> None:

@@ -131,7 +131,13 @@ def measured(usage: Mapping[str, Any]) -> Quantities | None:
         "input_audio_tokens": count(inputs.get("audio_tokens")) or 0,
         "output_audio_tokens": count(outputs.get("audio_tokens")) or 0,
     }
-    return found | _extras(usage)
+    return found if _EXTRAS.isdisjoint(usage) else found | _extras(usage)
+
+
+_EXTRAS = frozenset(
+    {"citation_tokens", "reasoning_tokens", "num_search_queries", "num_sources_used", "server_tool_use"}
+    | {"server_side_tool_usage_details", "num_server_side_tools_used"}
+)
 
 
 def _extras(usage: Mapping[str, Any]) -> Quantities:

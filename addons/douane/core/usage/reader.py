@@ -20,6 +20,8 @@ class Reader:
     """What is read of a JSON answer, or event, that is too large to keep."""
     level = 1
     """How deep these members stand in an event."""
+    reads_head = False
+    """Whether the response's headers tell of its usage."""
     tool_member = ""
     """The member that shows which tools the provider ran."""
 
