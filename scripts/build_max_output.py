@@ -34,6 +34,8 @@ READ: dict[str, dict[str, int]] = {
         "gpt-4.1": 32768, "gpt-4.5": 16384,
         "o1": 100000, "o1-mini": 65536, "o1-preview": 32768, "o3": 100000, "o4-mini": 100000, "codex-mini": 100000,
         "gpt-5": 128000, "gpt-5-chat": 16384, "gpt-5-pro": 272000, "gpt-6": 128000,
+        "gpt-realtime": 4096, "gpt-realtime-2": 32000, "gpt-realtime-2025": 4096, "gpt-4o-realtime": 4096,
+        "gpt-4o-mini-realtime": 4096,
     },
     "anthropic": {
         "claude-2": 4096, "claude-3-opus": 4096, "claude-3-sonnet": 4096, "claude-3-haiku": 4096, "claude-3-5": 8192,
@@ -42,6 +44,10 @@ READ: dict[str, dict[str, int]] = {
         "claude-opus-4-8": 128000, "claude-sonnet-4": 64000, "claude-sonnet-4-6": 128000, "claude-haiku-4": 64000,
         "claude-opus-5": 128000, "claude-sonnet-5": 128000, "claude-haiku-5": 128000,
         "claude-fable-5": 128000, "claude-mythos-5": 128000,
+    },
+    "azure": {
+        "gpt-realtime": 4096, "gpt-realtime-2": 32000, "gpt-realtime-2025": 4096, "gpt-4o-realtime": 4096,
+        "gpt-4o-mini-realtime": 4096,
     },
     "google": {"gemini-1.5": 8192, "gemini-2.0-flash": 8192, "gemini-2.0-flash-thinking": 65536},
     "groq": {"llama-3.3-70b-versatile": 32768, "llama-3.1-8b-instant": 131072},

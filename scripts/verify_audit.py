@@ -406,7 +406,7 @@ class Story:
         self.counters: dict[str, int] = {}
         self.open: dict[str, tuple[int, str, int, str | None]] = {}
         self.deferred: dict[str, tuple[int, str, int]] = {}
-        self.drawn: dict[str, set[str]] = {}
+        self.drawn: dict[str, dict[str, int | None]] = {}
         self.seen_calls = 0
         self.accounts: dict[str, Account] = {}
         self.reviews: dict[str, str] = {}
@@ -449,17 +449,25 @@ class Story:
             self.reviews[review] = "dispatching"
         account = self._account(record)
         shared = self._shared(record, seq, "budgets")
+        counted: dict[str, int | None] = dict.fromkeys(shared)
         for cap in (*([record] if "cap_nano" in record else []), *record.get("budgets", ())):
+            amount = reserve
+            if "amount_nano" in cap:
+                amount = integer(cap, "amount_nano")
+                if "account" not in cap or amount < 0 or counted[cap["account"]] not in (None, amount):
+                    raise Tampered(f"record {seq} counts two amounts against one account")
+                counted[cap["account"]] = amount
             held = shared.get(cap.get("account"), account)
             settled = held.cum_nano - held.before(integer(record, "ledger_us") - integer(cap, "window_us"))
             if settled != integer(cap, "settled_nano") or held.reserved_nano != integer(cap, "reserved_nano"):
                 raise Tampered(f"record {seq} tells another balance than the records before it add up to")
-            if settled + held.reserved_nano + reserve > integer(cap, "cap_nano"):
+            if settled + held.reserved_nano + amount > integer(cap, "cap_nano"):
                 raise Tampered(f"record {seq} admits a call over a cap")
-        for held in (account, *shared.values()):
-            held.reserved_nano += reserve
+        account.reserved_nano += reserve
+        for name, held in shared.items():
+            held.reserved_nano += reserve if counted[name] is None else counted[name] or 0
         self.open[call] = (seq, record.get("agent", ""), reserve, review)
-        self.drawn[call] = set(shared)
+        self.drawn[call] = counted
         self.seen_calls += 1
 
     def _result(self, record: dict[str, Any], seq: int) -> None:
@@ -475,7 +483,9 @@ class Story:
             if integer(record, "reserve_nano") != reserve or integer(record, "charge_nano") != 0:
                 raise Tampered(f"record {seq} defers another amount than record {at} reserved")
             self.deferred[record["call_id"]] = (seq, agent, reserve)
+            self._counted(record, seq, at)
             return
+        self._counted(record, seq, at)
         self._book(record, seq, at, reserve)
 
     def _adjust(self, record: dict[str, Any], seq: int) -> None:
@@ -494,12 +504,26 @@ class Story:
             raise Tampered(f"record {seq} names an account that is none")
         return {name: self.accounts.setdefault(name, Account()) for name in names}
 
+    def _counted(self, record: dict[str, Any], seq: int, at: int) -> None:
+        """Book what a call moved, which is all that it set aside or nothing."""
+        shared, drawn = self._shared(record, seq, "shared"), self.drawn[record["call_id"]]
+        for each in record.get("shared", ()):
+            amount = drawn.pop(each.get("account"), None) if "charge_nano" in each else None
+            if amount is not None:
+                charge = integer(each, "charge_nano")
+                if charge not in (0, amount):
+                    raise Tampered(f"record {seq} books another amount than record {at} set aside")
+                self._book_to(shared[each["account"]], each, seq, amount, charge)
+        if any(amount is not None for amount in drawn.values()):
+            raise Tampered(f"record {seq} leaves open what record {at} set aside")
+
     def _book(self, record: dict[str, Any], seq: int, at: int, reserve: int) -> None:
         shared = self._shared(record, seq, "shared")
-        if self.drawn.pop(record["call_id"], set()) != set(shared):
+        told = [each for each in record.get("shared", ()) if "charge_nano" not in each]
+        if set(self.drawn.pop(record["call_id"], {})) != {each.get("account") for each in told}:
             raise Tampered(f"record {seq} books to other accounts than record {at} drew on")
         charge = self._charge(record, seq, at, reserve)
-        for each in record.get("shared", ()):
+        for each in told:
             self._book_to(shared[each["account"]], each, seq, reserve, charge)
         self._book_to(self._account(record), record, seq, reserve, charge)
 

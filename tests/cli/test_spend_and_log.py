@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
+from support.bill import NANO_PER_TOKEN
 from support.commands import call, held, refused
-from support.models import NANO_PER_TOKEN
 from support.product import DOUANE, Agent, Product, base_environment, eventually
 from support.providers import Providers
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from support.agents import QUIET_GIT, AgentProcess, run_agent, start_agent, start_under_run
-from support.models import NANO_PER_TOKEN, WORDS
+from support.bill import NANO_PER_TOKEN
+from support.models import WORDS
 from support.product import Product, base_environment, client, eventually
 from support.providers import Providers
 from support.tools import need, need_node

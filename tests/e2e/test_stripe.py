@@ -84,6 +84,33 @@ def test_table(product: Product, providers: Providers, target: str, body: str, e
     assert len(providers.stand_in.seen("POST")) == (1 if found == PASS else 0)
 
 
+def test_refunds_have_a_budget_of_their_own(
+    new_product: Callable[..., Product], providers: Providers, tmp_path: Path
+) -> None:
+    folder = policy_folder(tmp_path / "policy")
+    amount = "has(args.amount) ? usd(args.amount, 'usd') : 40.0"
+    (folder / "refunds.yaml").write_text(
+        "budgets:\n"
+        f'  - {{shared: refunds, tools: [stripe.refunds.create], counts: "{amount}", cap: $100, window: 1h}}\n'
+        "rules:\n"
+        "  - {name: refunds, effect: allow, tools: [stripe.refunds.create], reason: The budget guards them.}\n"
+    )
+    product = new_product(policy=folder).start()
+    assert ask(product, "/v1/refunds", "charge=ch_1&amount=5999").status == 200
+    assert ask(product, "/v1/refunds", "charge=ch_2").status == 200
+    full = ask(product, "/v1/refunds", "charge=ch_3&amount=2")
+    assert (full.status, full.code) == (403, "cost_limit_exceeded")
+    told = {name: full.decision[name] for name in ("budget", "currentCostUsd", "thresholdUsd", "neededUsd")}
+    assert told == {"budget": "refunds", "currentCostUsd": 99.99, "thresholdUsd": 100.0, "neededUsd": 0.02}
+    assert "budget=refunds" in (ask(product, "/v1/refunds", "charge=ch_4&amount=1").header("douane-budget") or "")
+    unknown = ask(product, "/v1/refunds", "charge=ch_5&amount=1e1")
+    assert (unknown.status, unknown.decision["rule"]) == (403, "budget.refunds")
+    assert len(providers.stand_in.seen("POST", "/v1/refunds")) == 3
+    rows = {row["agent"]: row for row in json.loads(product.run("spend", "--json").stdout)}
+    assert (rows["@refunds"]["settled_nano"], rows["@refunds"]["reserved_nano"]) == (100 * 10**9, 0)
+    assert rows["shop"]["settled_nano"] == 0
+
+
 @pytest.mark.sdk
 def test_stripes_own_client_sees_a_held_refund_as_an_error(product: Product, providers: Providers) -> None:
     calls = [

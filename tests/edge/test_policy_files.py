@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from douane.core.decision import Budget, Effect, Limits
-from douane.core.policy import DEFAULT_BUDGET
+from douane.core.policy import DEFAULT_BUDGET, Uncountable
 from douane.edge.home import shipped_policy_dir
 from douane.edge.policy import PolicyInvalid, load_policy, policy_from_text
 from douane.edge.policy.units import duration_text, duration_us, money_nano
@@ -242,7 +242,7 @@ def test_windows_and_shared_budgets() -> None:
     assert caps("x", {}) == [(None, 5, 1), (None, 50, 168), *everybody]
     assert caps("x", {"team": "data"}) == [(None, 5, 1), (None, 50, 168), ("@data", 200, 168), *everybody]
     assert caps("ci", {"team": "data"}, 3 * 10**9) == [(None, 3, 1), (None, 50, 168), *everybody]
-    assert policy.budget("x", {"team": "data"}, None).accounts == ("@data", "@all")
+    assert policy.budget("x", {"team": "data"}, None).accounts == {"@data": None, "@all": None}
 
 
 @pytest.mark.parametrize(
@@ -250,11 +250,19 @@ def test_windows_and_shared_budgets() -> None:
     [
         ({"cap": "$5", "exempt": ["a"]}, "without `shared`"),
         ({"cap": "none", "shared": "a"}, "without a cap"),
-        ({"cap": "$5", "shared": "a", "wait": "1s"}, "`wait` of a shared"),
+        ({"cap": "$5", "shared": "a", "wait": "1s"}, "`wait` of a named"),
         ({"cap": "$5", "window": "1h", "also": [{"cap": "$9", "window": "1h"}]}, "same window"),
         ({"cap": "none", "also": [{"cap": "$9", "window": "1h"}]}, "beside no cap"),
         ({"cap": "$5", "also": [{"cap": "$9"}]}, "window"),
         ({"cap": "$5", "shared": "Data Team"}, "not a valid name"),
+        ({"cap": "$5", "tools": ["stripe.refunds.create"]}, "`tools` without `counts`"),
+        ({"cap": "$5", "each": "refunds"}, "`each` without `counts`"),
+        ({"cap": "$5", "counts": "1.0", "shared": "a"}, "`counts` without `tools`"),
+        ({"cap": "$5", "counts": "1.0", "tools": ["a.b"]}, "either `shared` or `each`"),
+        ({"cap": "$5", "counts": "1.0", "tools": ["a.b"], "shared": "a", "each": "b"}, "either `shared` or `each`"),
+        ({"cap": "$5", "counts": "nothing.here", "tools": ["a.b"], "shared": "a"}, "there is no `nothing`"),
+        ({"cap": "$5", "counts": "args.", "tools": ["a.b"], "shared": "a"}, "the amount: not CEL"),
+        ({"cap": "none", "counts": "1.0", "tools": ["a.b"], "each": "a"}, "without a cap"),
     ],
 )
 def test_mistakes_of_windows_and_shared_budgets(budget: dict[str, Any], wrong: str) -> None:
@@ -262,8 +270,59 @@ def test_mistakes_of_windows_and_shared_budgets(budget: dict[str, Any], wrong: s
         policy_of({"budgets": [budget]})
 
 
+REFUNDS = {
+    "cap": "$500",
+    "window": "24h",
+    "also": [{"cap": "$100", "window": "1h"}],
+    "tools": ["stripe.refunds.create"],
+    "counts": "has(args.amount) ? usd(args.amount, 'usd') : 80.0",
+}
+
+
+def counted(budget: dict[str, Any], tool: str = "stripe.refunds.create", **members: Any) -> list[tuple[str, int, int]]:
+    policy = policy_of({"budgets": [budget]})
+    found = policy.counted(facts(tool=tool, **members))
+    return [(each.account or "", (each.cap_nano or 0) // 10**9, each.amount_nano or 0) for each in found]
+
+
+def test_what_tools_move_counts_against_a_budget_of_its_own() -> None:
+    shared, each = REFUNDS | {"shared": "refunds", "exempt": ["boss"]}, REFUNDS | {"each": "refunds"}
+    assert counted(shared, args={"amount": 1999}) == [
+        ("@refunds", 500, 19_990_000_000),
+        ("@refunds", 100, 19_990_000_000),
+    ]
+    assert counted(shared, args={})[0] == ("@refunds", 500, 80_000_000_000)
+    assert counted(each, agent="shop", args={"amount": 1})[0] == ("@refunds/shop", 500, 10_000_000)
+    assert counted(shared, agent="boss", args={"amount": 1999}) == []
+    assert counted(shared, tool="stripe.charges.create", args={"amount": 1999}) == []
+    assert counted(shared | {"tools": ["stripe.*"]}, tool="stripe.charges.create", args={"amount": 1999}) != []
+    whole = shared | {"counts": "double(args.amount)"}
+    assert counted(whole, args={"amount": 0})[0] == ("@refunds", 500, 0)
+
+
+@pytest.mark.parametrize(
+    ("args", "operations"),
+    [
+        ({"amount": -5}, ()),
+        ({"amount": "many"}, ()),
+        ({"amount": [1]}, ()),
+        ({"amount": None}, ()),
+        ({"amount": 10**12}, ()),
+        ({"amount": 1}, ("stripe.refunds.create", "stripe.refunds.create")),
+    ],
+)
+def test_an_amount_that_cannot_be_told_is_no_amount(args: dict[str, Any], operations: tuple[str, ...]) -> None:
+    with pytest.raises(Uncountable, match="refunds"):
+        counted(REFUNDS | {"shared": "refunds"}, args=args, operations=operations)
+
+
+def test_a_batch_that_hides_a_counted_tool_is_not_counted_as_nothing() -> None:
+    with pytest.raises(Uncountable):
+        counted(REFUNDS | {"shared": "refunds"}, tool="stripe.batch", operations=("stripe.refunds.create",))
+
+
 def test_a_shared_budget_stands_once() -> None:
-    with pytest.raises(PolicyInvalid, match="a second shared budget"):
+    with pytest.raises(PolicyInvalid, match="a second budget `a`"):
         policy_of({"budgets": [{"cap": "$5", "shared": "a"}, {"cap": "$6", "shared": "a"}]})
 
 

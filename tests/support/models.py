@@ -4,32 +4,12 @@ from __future__ import annotations
 
 import base64
 import struct
-import threading
-from dataclasses import dataclass
 
 import orjson
 
+from support.bill import NANO_PER_TOKEN, Bill
+from support.realtime import Realtime
 from support.stand_in import Exchange
-
-NANO_PER_TOKEN = {
-    "gpt-4o-mini": (150, 600),
-    "gpt-4.1-mini": (400, 1_600),
-    "gpt-4.1": (2_000, 8_000),
-    "claude-haiku-4-5": (1_000, 5_000),
-    "claude-sonnet-4-6": (3_000, 15_000),
-    "text-embedding-3-small": (20, 0),
-    "gemini-2.5-flash": (300, 2_500),
-    "gemini-embedding-001": (150, 0),
-    "mistral-medium-latest": (1_500, 7_500),
-    "mistral-embed": (100, 0),
-    "command-a-03-2025": (2_500, 10_000),
-    "embed-v4.0": (120, 0),
-    "llama-3.3-70b-versatile": (590, 790),
-    "us.amazon.nova-lite-v1:0": (60, 240),
-    "us.anthropic.claude-haiku-4-5-20251001-v1:0": (1_100, 5_500),
-    "global.anthropic.claude-haiku-4-5-20251001-v1:0": (1_000, 5_000),
-}
-"""List prices, input and output, in nano-dollars a token."""
 
 PADDING = "x" * 65_536
 """As often as a request's `metadata.padding` says, before the words of a stream."""
@@ -38,61 +18,20 @@ EVENT_STREAM = (("Content-Type", "text/event-stream; charset=utf-8"), ("Cache-Co
 WORDS = tuple(f"word{number} " for number in range(8))
 
 
-@dataclass(frozen=True, slots=True)
-class Billed:
-    """One line of the provider's bill."""
-
-    key: str
-    """The credential that pays."""
-    model: str
-    amount_nano: int
-
-
-class Bill:
-    """What a provider will charge, whatever the product believes."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lines: list[Billed] = []
-        self.input_tokens = 1_000
-        self.output_tokens = 500
-
-    def add(self, key: str, model: str, *, percent: int = 100) -> tuple[int, int]:
-        """Book one answer at the usage in force; the usage. Models whose output costs nothing have none."""
-        price = NANO_PER_TOKEN[model]
-        usage = (self.input_tokens, self.output_tokens if price[1] else 0)
-        with self._lock:
-            self._lines.append(Billed(key, model, (usage[0] * price[0] + usage[1] * price[1]) * percent // 100))
-        return usage
-
-    def total_nano(self, key: str | None = None) -> int:
-        """The sum so far, of all or of one credential."""
-        with self._lock:
-            return sum(line.amount_nano for line in self._lines if key in (None, line.key))
-
-    def count(self) -> int:
-        """How many answers were charged."""
-        with self._lock:
-            return len(self._lines)
-
-    def clear(self) -> None:
-        """A new month."""
-        with self._lock:
-            self._lines.clear()
-        self.input_tokens, self.output_tokens = 1_000, 500
-
-
 class OpenAI:
     """`api.openai.com`: chat completions and responses, plain and streamed, embeddings, and the list of models."""
 
     def __init__(self, bill: Bill) -> None:
         self.bill = bill
+        self.realtime = Realtime(bill)
         self._behind: dict[str, list[dict[str, object]]] = {}
         """What background responses answer when they are asked after, the last again and again."""
 
     async def __call__(self, exchange: Exchange) -> None:
         seen = exchange.seen
-        if seen.path.rpartition("/")[2] in self._behind:
+        if seen.path == "/v1/realtime" and seen.header("upgrade"):
+            await self.realtime(exchange)
+        elif seen.path.rpartition("/")[2] in self._behind:
             answers = self._behind[seen.path.rpartition("/")[2]]
             await exchange.json(200, answers.pop(0) if len(answers) > 1 else answers[0])
         elif seen.path == "/v1/models":

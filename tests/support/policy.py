@@ -18,6 +18,7 @@ def policy_folder(
     expires: str | None = None,
     cap_usd: str | None = None,
     window: str | None = None,
+    reservation: str | None = None,
     deny: Sequence[str] = (),
     **limits: int,
 ) -> Path:
@@ -32,6 +33,8 @@ def policy_folder(
         budget["cap"] = f"${cap_usd}"
     if window is not None:
         budget["window"] = window
+    if reservation is not None:
+        budget["reservation"] = reservation
     if deny:
         policy["rules"].append(
             {"name": "denied-by-the-test", "effect": "deny", "tools": list(deny), "reason": "the test says so"}

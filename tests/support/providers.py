@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.bill import Bill
 from support.certificates import Authority
 from support.clouds import Clouds
-from support.models import Anthropic, Bill, OpenAI
+from support.models import Anthropic, OpenAI
 from support.more_models import Bedrock, ChatShape, Cohere, Gemini
+from support.realtime import Realtime
 from support.services import GitHub, GitServer, Stripe
 from support.stand_in import StandIn
 
@@ -28,18 +30,20 @@ class Providers:
     stripe: Stripe
     git: GitServer
     clouds: Clouds
+    realtime: Realtime
 
     @classmethod
     def start(cls, folder: Path) -> Providers:
         """Start them; `stop` them again."""
         authority = Authority.create(folder / "ca")
         bill, github, stripe, clouds = Bill(), GitHub(), Stripe(), Clouds()
+        openai = OpenAI(bill)
         git = GitServer(folder / "git")
         git.create("acme/website")
         stand_in = StandIn(
             authority,
             {
-                "api.openai.com": OpenAI(bill),
+                "api.openai.com": openai,
                 "api.anthropic.com": Anthropic(bill),
                 "api.github.com": github,
                 "uploads.github.com": github,
@@ -54,13 +58,14 @@ class Providers:
             },
             extra_hosts=(UNMAPPED, INFERENCE, OTHER),
         )
-        return cls(authority, stand_in, bill, github, stripe, git, clouds)
+        return cls(authority, stand_in, bill, github, stripe, git, clouds, openai.realtime)
 
     def forget(self) -> None:
         """As if nothing had happened yet."""
         self.stand_in.forget()
         self.bill.clear()
         self.clouds.fill()
+        self.realtime.forget()
         self.github.repositories |= {"acme/legacy-billing", "acme/website", "acme/docs"}
 
     def stop(self) -> None:

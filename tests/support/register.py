@@ -232,7 +232,7 @@ async def tell_every_kind(store: SqliteStore, clock: SetClock) -> None:
     call = intent()
     assert isinstance(await store.admit(call), Admitted)
     store.settle(completed(call))
-    call = priced(1000, 5000)
+    call = priced(1000, 5000, socket="socket-0")
     assert isinstance(await store.admit(call), Admitted)
     store.settle(completed(call, 1200))
     call = priced(1000, 5000)

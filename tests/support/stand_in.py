@@ -132,6 +132,16 @@ class Exchange:
     _chunked: bool = False
     started: bool = False
     close_after: bool = False
+    _reader: asyncio.StreamReader | None = None
+
+    async def more(self) -> bytes:
+        """What the client sends behind its request, as it comes; nothing at its end."""
+        assert self._reader is not None
+        return await self._reader.read(65536)
+
+    def abort(self) -> None:
+        """End the connection without a word."""
+        self._writer.transport.abort()
 
     async def respond(
         self, status: int, body: bytes = b"", headers: tuple[tuple[str, str], ...] = (), media_type: str = ""
@@ -304,7 +314,7 @@ class StandIn:
             while (request := await _read(reader, server_name)) is not None:
                 self._notice(request)
                 fault = self.faults.popleft() if self.faults else None
-                exchange = Exchange(request, self, writer, fault)
+                exchange = Exchange(request, self, writer, fault, _reader=reader)
                 provider = self.providers.get(request.host, _echo)
                 await provider(exchange)
                 if exchange.close_after:

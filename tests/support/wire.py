@@ -185,6 +185,13 @@ class Wire:
         self._kept = data[count:]
         return data[:count]
 
+    def some(self) -> bytes:
+        """What has come, or comes next."""
+        if not self._kept:
+            self._more()
+        data, self._kept = self._kept, b""
+        return data
+
     def at_end(self) -> bytes:
         """All that still comes until the other side closes."""
         with contextlib.suppress(ConnectionOver):

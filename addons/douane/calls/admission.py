@@ -20,15 +20,19 @@ from typing import TYPE_CHECKING, Any
 from douane.calls.agents import AGENT_UNKNOWN
 from douane.calls.call import Call, Passage
 from douane.calls.inspection import Inspection, Inspector, RuleSet, TooLargeToInspect, is_small
+from douane.calls.socket import Socket
+from douane.calls.typical import TypicalCosts
 from douane.calls.waiting import BudgetQueue, Verdicts
 from douane.core.catalog.hints import Hints
 from douane.core.charge import Unpriced
 from douane.core.decision import Budget, Decision, Effect, Facts, Limits
 from douane.core.mask import mask_arguments, mask_text
 from douane.core.money import format_usd, usd_from_nano
+from douane.core.policy import Uncountable
+from douane.core.policy.policy import UNEVALUABLE_CODE
 from douane.core.pricing import Plan
 from douane.core.refusal import ReasonCode, Refusal, RequestAmbiguous
-from douane.core.request import is_signed, known_method, semantic_digest
+from douane.core.request import asks_for_websocket, is_signed, known_method, semantic_digest
 from douane.core.review import ReviewState
 from douane.store.interface import Admission as StoreAnswer
 from douane.store.interface import (
@@ -38,6 +42,7 @@ from douane.store.interface import (
     MustWait,
     NewReview,
     Refused,
+    Result,
     Review,
     Store,
     StoreError,
@@ -75,6 +80,7 @@ class Admission:
         budgets: BudgetQueue,
         refuse_reason: Callable[[], ReasonCode | None],
         inspector: Inspector,
+        settle_part: Callable[[Result, Intent], None],
     ) -> None:
         self._store = store
         self._rules = rules
@@ -84,6 +90,8 @@ class Admission:
         self._refuse_reason = refuse_reason
         self._inspector = inspector
         self._hints = Hints()
+        self._settle_part = settle_part
+        self.typical = TypicalCosts()
         self.open_calls: Counter[str] = Counter()
         """Calls of each agent between admission and result, held ones included."""
 
@@ -159,23 +167,25 @@ class Admission:
                 )
             assumed_nano = policy.unpriced_assumed_nano
         plan = inspection.plan if isinstance(inspection.plan, Plan) else None
+        is_socket = asks_for_websocket(call.request)
+        if is_socket and (plan is None or not plan.api.is_socket):
+            return _unmetered_socket(inspection.plan)
         reserve_nano = plan.reserve_nano if plan else assumed_nano
         classification = inspection.classification
-        decision = policy.decide(
-            Facts(
-                tool=classification.tool,
-                tier=classification.tier,
-                nature=classification.nature,
-                mapped=classification.mapped,
-                agent=principal.name,
-                labels=principal.labels,
-                args=classification.arguments,
-                host=request.host,
-                method=request.method,
-                cost_nano=reserve_nano,
-                operations=classification.operations,
-            )
+        facts = Facts(
+            tool=classification.tool,
+            tier=classification.tier,
+            nature=classification.nature,
+            mapped=classification.mapped,
+            agent=principal.name,
+            labels=principal.labels,
+            args=classification.arguments,
+            host=request.host,
+            method=request.method,
+            cost_nano=reserve_nano,
+            operations=classification.operations,
         )
+        decision = policy.decide(facts)
         if decision.enforced and decision.effect is Effect.DENY:
             return Refusal(
                 ReasonCode.RULE_DENIED,
@@ -184,7 +194,22 @@ class Admission:
                 reason_codes=decision.reason_codes,
                 details={"rule": decision.rule},
             )
-        intent = self._intent(call, inspection, decision, reserve_nano, budget, rules)
+        drawn = budget if reserve_nano and not is_socket else None
+        try:
+            if counted := policy.counted(facts):
+                own = drawn or Budget(None, wait_us=budget.wait_us)
+                drawn = replace(own, further=own.further + counted)
+        except Uncountable as unknown:
+            return Refusal(
+                ReasonCode.RULE_DENIED,
+                f"{classification.tool} counts against the budget {unknown}, and the request does not tell how much "
+                "it moves; it was not sent. State the amount and send it once more.",
+                reason_codes=(UNEVALUABLE_CODE,),
+                details={"rule": f"budget.{unknown}"},
+            )
+        if plan is not None and budget.typical and not is_socket:
+            reserve_nano = min(reserve_nano, self.typical.amount_nano(principal.name, plan.model) or reserve_nano)
+        intent = self._intent(call, inspection, decision, 0 if is_socket else reserve_nano, drawn, rules)
         admitted: tuple[Intent, Admitted] | TicketGone | CapExceeded | Refusal
         if decision.enforced and decision.effect is Effect.HOLD:
             admitted = await self._hold(call, inspection, decision, limits, intent, rules)
@@ -203,6 +228,11 @@ class Admission:
             raise AssertionError(admitted)  # noqa: TRY004 - a programmer error
         call.request_digest = inspection.digest
         intent, receipt = admitted
+        socket = None
+        if is_socket and plan is not None:
+            socket = Socket(call, intent, rules.prices.socket_meter(plan), self._admit_part, self._settle_part)
+            if (refusal := await self._first_response(socket, call)) is not None:
+                return refusal
         return Passage(
             call_id=call.call_id,
             agent=principal.name,
@@ -211,17 +241,94 @@ class Admission:
             effect=decision.effect.value,
             rule=decision.rule,
             receipt=f"{receipt.seq}/{receipt.hash}",
-            reserve_nano=intent.reserve_nano,
+            reserve_nano=plan.reserve_nano if plan else intent.reserve_nano,
+            model=plan.model if plan else None,
             review_id=intent.review_id,
             clamped_tokens=plan.clamped_tokens if plan else None,
             budget_told=_told(receipt),
             warned_percent=receipt.warned_percent,
-            shares=bool(budget.further and budget.accounts),
-            meter=(lambda status, headers: rules.prices.meter(plan, status, headers)) if plan else None,
+            shares=intent.budget is not None and bool(intent.budget.further and intent.budget.accounts),
+            meter=(lambda status, headers: rules.prices.meter(plan, status, headers)) if plan and not socket else None,
             rewrites_response=plan.strip_usage if plan else False,
             assumed_nano=assumed_nano,
             listener=self._hints.listener(request, classification),
+            socket=socket,
         )
+
+    async def _first_response(self, socket: Socket, call: Call) -> Refusal | None:
+        """Reserve for a socket's first response; where that is not to be had the socket's intent ends unsent."""
+        refusal: Refusal | None = not_able(ReasonCode.NOT_READY)
+        try:
+            refusal = await socket.open()
+        finally:
+            if refusal is not None:
+                socket.end()
+                self._store.settle(
+                    Result(call_id=call.call_id, outcome="failed", status=None, charge=None, error=refusal.code.value)
+                )
+        return refusal
+
+    async def _admit_part(self, call: Call, intent: Intent, *, waits: bool) -> Intent | Refusal:
+        """Reserve for one response of a socket, under the rules and the budget that hold now."""
+        while True:
+            rules = self._rules()
+            with contextlib.suppress(_RulesChanged):
+                try:
+                    return await self._part(call, intent, rules, waits=waits)
+                except StoreError:
+                    return not_able(ReasonCode.STORE_UNAVAILABLE)
+
+    async def _part(self, call: Call, intent: Intent, rules: RuleSet, *, waits: bool) -> Intent | Refusal:
+        if (refusal := self._out_of_reach(call, rules)) is not None:
+            return refusal
+        principal, found = call.principal, call.classification
+        assert found is not None
+        decision = rules.policy.decide(
+            Facts(
+                tool=found.tool,
+                tier=found.tier,
+                nature=found.nature,
+                mapped=found.mapped,
+                agent=principal.name,
+                labels=principal.labels,
+                args=found.arguments,
+                host=intent.host,
+                method=intent.method,
+                cost_nano=intent.reserve_nano,
+            )
+        )
+        stops = decision.effect is Effect.DENY or (
+            decision.effect is Effect.HOLD and intent.effect != Effect.HOLD.value
+        )
+        if decision.enforced and stops:
+            return Refusal(
+                ReasonCode.RULE_DENIED,
+                f"{intent.tool} is not allowed any more ({decision.rule}): {decision.reason}",
+                reason_codes=decision.reason_codes,
+                details={"rule": decision.rule},
+            )
+        budget = rules.policy.budget(principal.name, principal.labels, principal.cap_nano)
+        intent = replace(
+            intent,
+            ruleset_digest=rules.digest,
+            rule=decision.rule,
+            budget=budget if budget.caps else None,
+        )
+        answer: StoreAnswer | Refusal | tuple[Intent, Admitted] = (
+            await self._reserve(call, intent, rules) if waits else await self._store.admit(intent)
+        )
+        match answer:
+            case Refusal():
+                return answer
+            case Admitted() | (Intent(), Admitted()):
+                return intent
+            case CapExceeded():
+                return cap_exceeded(intent, answer)
+            case _:
+                return Refusal(
+                    ReasonCode.COST_LIMIT_EXCEEDED,
+                    "The agent's cap has no room for one more response beside what is under way on the socket.",
+                )
 
     def _intent(
         self,
@@ -229,7 +336,7 @@ class Admission:
         inspection: Inspection,
         decision: Decision,
         reserve_nano: int,
-        budget: Budget,
+        budget: Budget | None,
         rules: RuleSet,
     ) -> Intent:
         found = inspection.classification
@@ -253,7 +360,7 @@ class Admission:
             if inspection.plan is not None and inspection.plan.model
             else None,
             reserve_nano=reserve_nano,
-            budget=budget if reserve_nano and budget.caps else None,
+            budget=budget if budget is not None and budget.caps else None,
         )
 
     def _out_of_reach(self, call: Call, rules: RuleSet) -> Refusal | None:
@@ -409,7 +516,8 @@ def _shorter(
 ) -> tuple[Inspection, Plan] | None:
     """The call with an answer as long as what is left affords; None where it would be broken, or of no use."""
     cap = answer.budget.cap_nano if answer.budget is not None else budget.cap_nano
-    if cap is None or not is_small(call.request):
+    counts = answer.budget is not None and answer.budget.amount_nano is not None
+    if cap is None or counts or not is_small(call.request):
         return None
     shorter = inspection.clamped(rules.prices, call.request, cap - answer.settled_nano)
     return (shorter, shorter.plan) if shorter is not None and isinstance(shorter.plan, Plan) else None
@@ -436,6 +544,15 @@ def _with_less(intent: Intent, inspection: Inspection, plan: Plan) -> Intent:
         request_digest=inspection.digest,
         request_bytes=len(inspection.forward.body),
         reason_codes=codes if OUTPUT_CLAMPED in codes else (*codes, OUTPUT_CLAMPED),
+    )
+
+
+def _unmetered_socket(plan: Plan | Unpriced | None) -> Refusal:
+    if isinstance(plan, Unpriced):
+        return Refusal(ReasonCode.MODEL_UNPRICED, f"{plan.message} The socket was not opened.")
+    return Refusal(
+        ReasonCode.PROTOCOL_FORBIDDEN,
+        "Douane opens WebSockets only where each response on them is metered, and did not send the request.",
     )
 
 
@@ -497,21 +614,25 @@ def cap_exceeded(intent: Intent, answer: CapExceeded) -> Refusal:
     budget = answer.budget or intent.budget
     assert budget is not None
     assert budget.cap_nano is not None
-    whose = f"The agents that share {budget.account.removeprefix('@')} have" if budget.account else "The agent has"
+    name = (budget.account or "").removeprefix("@").partition("/")[0]
+    is_shared = budget.account is not None and "/" not in budget.account
+    whose = f"The agents that share {name} have" if is_shared else "The agent has"
+    needed_nano = intent.reserve_nano if budget.amount_nano is None else budget.amount_nano
+    costs = "may cost" if budget.amount_nano is None else f"counts against {name} with"
     details: Mapping[str, Any] = {
         "currentCostUsd": usd_from_nano(answer.settled_nano),
         "thresholdUsd": usd_from_nano(budget.cap_nano),
         "windowMs": budget.window_us // 1000,
         "reservedUsd": usd_from_nano(answer.reserved_nano),
-        "neededUsd": usd_from_nano(intent.reserve_nano),
+        "neededUsd": usd_from_nano(needed_nano),
         "resets_at": timestamp(answer.resets_at_us) if answer.resets_at_us is not None else None,
-        **({"budget": budget.account.removeprefix("@")} if budget.account else {}),
+        **({"budget": name} if name else {}),
     }
     when = f" Room comes free at {details['resets_at']}." if details["resets_at"] else ""
     return Refusal(
         ReasonCode.COST_LIMIT_EXCEEDED,
-        f"{whose} spent {format_usd(answer.settled_nano)} of {format_usd(budget.cap_nano)} and this call may "
-        f"cost {format_usd(intent.reserve_nano)}; it was not sent.{when} Repeating it before will not help.",
+        f"{whose} spent {format_usd(answer.settled_nano)} of {format_usd(budget.cap_nano)} and this call {costs} "
+        f"{format_usd(needed_nano)}; it was not sent.{when} Repeating it before will not help.",
         details=dict(details),
     )
 

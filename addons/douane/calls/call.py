@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from douane.core.catalog.hints import Listener
 from douane.core.charge import Charge
@@ -16,6 +16,9 @@ from douane.core.decision import Principal
 from douane.core.request import RawRequest
 from douane.core.tool import Classification
 from douane.store.interface import Result
+
+if TYPE_CHECKING:
+    from douane.calls.socket import Socket
 
 
 def new_call_id() -> str:
@@ -81,6 +84,8 @@ class Passage:
     rule: str
     receipt: str
     reserve_nano: int
+    """The most that the call may cost."""
+    model: str | None
     review_id: str | None
     meter: Callable[[int, tuple[tuple[bytes, bytes], ...]], Meter] | None
     """Makes the meter of a billable call from the response's status and headers."""
@@ -98,6 +103,8 @@ class Passage:
     """Charged whatever the response says, for a call that cannot be metered."""
     listener: Listener | None = None
     """Reads what the response says about later calls, and changes nothing of it."""
+    socket: Socket | None = None
+    """The reservations of a WebSocket that is metered message by message."""
 
 
 class OpenCall:
@@ -154,6 +161,8 @@ class OpenCall:
 
     def _charge(self, *, complete: bool) -> Charge | None:
         passage = self.passage
+        if passage.socket is not None:
+            return passage.socket.end()
         if passage.meter is None and not passage.assumed_nano:
             return None
         if not self.upstream_touched:

@@ -92,6 +92,9 @@ def inspect(raw: RawRequest, catalog: Catalog, prices: PriceBook) -> Inspection:
 
 def _metered(raw: RawRequest, request: CanonicalRequest, plan: Plan) -> RawRequest:
     """The request as it is sent where the response is to be read: plain encoding, and the plan's body."""
+    if plan.api.is_socket:  # frames are read as they are, never inflated
+        headers = [(name, value) for name, value in raw.headers if name.lower() != b"sec-websocket-extensions"]
+        return RawRequest(raw.scheme, raw.host, raw.port, raw.method, raw.target, tuple(headers), raw.body)
     if is_signed(request):
         return raw
     body = raw.body if plan.body is None else plan.body

@@ -9,7 +9,7 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,7 +35,7 @@ from douane.edge.policy.bundle import lay_out
 from douane.edge.ports import reached_at
 from douane.edge.rules import RulesInvalid
 from douane.edge.secrets import key_hash, new_key, secret_hash, secret_matches
-from douane.store.interface import AgentRow, Result, Review, Store, StoreError
+from douane.store.interface import AgentRow, Intent, Result, Review, Store, StoreError
 from douane.store.sqlite import SqliteStore
 
 logger = logging.getLogger(__name__)
@@ -107,6 +107,7 @@ class Node:
             verdicts=self.verdicts,
             budgets=self.budgets,
             inspector=self.inspector,
+            settle_part=self._settle_part,
             refuse_reason=self.refuse_reason,
         )
         self._reviewer_failures: dict[str, tuple[int, float]] = {}
@@ -227,8 +228,10 @@ class Node:
         )
 
     def _settle(self, result: Result, done: OpenCall) -> None:
-        passage = done.passage
+        passage, charge = done.passage, result.charge
         self.store.settle(result)
+        if passage.model and charge is not None and charge.amount_nano and not charge.estimated:
+            self.admission.typical.add(passage.agent, passage.model, charge.amount_nano)
         self.admission.closed(passage.agent)
         if passage.shares:
             self.budgets.room_for_all()
@@ -246,10 +249,28 @@ class Node:
             outcome="ALLOW",
             result=result.outcome,
             status=result.status,
-            charge_nano=result.charge.amount_nano if result.charge else None,
-            estimated=result.charge.estimated or None if result.charge else None,
+            charge_nano=charge.amount_nano if charge else None,
+            estimated=charge.estimated or None if charge else None,
             review=passage.review_id,
             budget_percent=passage.warned_percent,
+            ms=result.duration_us // 1000,
+        )
+
+    def _settle_part(self, result: Result, socket: Intent) -> None:
+        self.store.settle(result)
+        self.budgets.room_for_all()  # a socket's own intent does not tell whether its budget is shared
+        log_call(
+            call=result.call_id,
+            socket=socket.call_id,
+            agent=socket.agent,
+            tool=socket.tool,
+            tier=socket.tier,
+            method=socket.method,
+            host=socket.host,
+            outcome="ALLOW",
+            result=result.outcome,
+            charge_nano=result.charge.amount_nano if result.charge else None,
+            estimated=result.charge.estimated or None if result.charge else None,
             ms=result.duration_us // 1000,
         )
 
@@ -311,7 +332,9 @@ class Node:
         found = {}
         for name in self.agents.names():
             who = self.principal_of(name)
-            found[name] = self.rules.policy.budget(who.name, who.labels, who.cap_nano)
+            own = self.rules.policy.budget(who.name, who.labels, who.cap_nano)
+            counting = self.rules.policy.counting(who.name, who.labels)
+            found[name] = replace(own, further=own.further + counting) if counting else own
         return found
 
     # reviewers and verdicts

@@ -81,6 +81,10 @@ class Budget:
     """Where the cap comes from: `policy FILE:LINE`, `agent`, `default`."""
     account: str | None = None
     """Whose spend it caps: `@NAME` of a budget that agents share; None: the agent's own."""
+    typical: bool = False
+    """Set aside what the agent's calls of a model usually cost, not the most that they may: the cap can be overrun."""
+    amount_nano: int | None = None
+    """What a call counts against it, whatever it costs; None: its cost."""
     further: tuple[Budget, ...] = ()
     """More that a call has to fit: other windows of the same agent, and budgets that it shares."""
 
@@ -92,9 +96,9 @@ class Budget:
         return tuple(budget for budget in (self, *self.further) if budget.cap_nano is not None)
 
     @property
-    def accounts(self) -> tuple[str, ...]:
-        """The shared accounts that a call is booked to besides its agent's."""
-        return tuple(dict.fromkeys(budget.account for budget in self.further if budget.account is not None))
+    def accounts(self) -> dict[str, int | None]:
+        """The accounts that a call is booked to besides its agent's, each with what counts there if not its cost."""
+        return {budget.account: budget.amount_nano for budget in self.further if budget.account is not None}
 
 
 @dataclass(frozen=True, slots=True)

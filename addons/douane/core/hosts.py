@@ -117,6 +117,12 @@ _REGIONAL = tuple(
     )
 )
 
+_REALTIME = {
+    "openai": frozenset({"/v1/realtime"}),
+    "azure": frozenset({"/openai/realtime", "/openai/v1/realtime"}),
+}
+"""Paths of OpenAI's Realtime API, over a WebSocket. xAI's is charged by the minute, which nobody here can bound."""
+
 _INFERENCE_PATH = re.compile(
     r"/chat/completions/?$"
     r"|/v1/(completions|images/(generations|edits|variations)|audio/(speech|transcriptions|translations))/?$"
@@ -148,3 +154,8 @@ def looks_like_inference(path: str, body: Any) -> bool:
     if _INFERENCE_PATH.search(path):
         return True
     return isinstance(body, dict) and isinstance(body.get("model"), str) and not _PROMPTS.isdisjoint(body)
+
+
+def is_realtime(host: str, path: str) -> bool:
+    """Whether WebSockets of a metered kind are opened there."""
+    return path in _REALTIME.get(provider_of(host) or "", ())

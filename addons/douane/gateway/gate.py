@@ -14,12 +14,14 @@ from mitmproxy.proxy import server_hooks
 from douane.calls.agents import AGENT_UNKNOWN
 from douane.calls.call import Call, OpenCall
 from douane.calls.node import Node
+from douane.core.hosts import is_realtime
 from douane.core.identity import canonical_host, one_destination
 from douane.core.refusal import ReasonCode, Refusal, RequestAmbiguous
-from douane.core.request import RawRequest
+from douane.core.request import RawRequest, answers_handshake, asks_for_websocket
 from douane.gateway import refusals
 from douane.gateway.authenticate import Authenticate
 from douane.gateway.connections import Connections, ConnectionState
+from douane.gateway.internals.websocket import CUT, Cut
 from douane.gateway.tap import Tap
 
 DEADLINE = "douane.deadline"
@@ -31,6 +33,8 @@ HOOK_S = 2.5
 """How long a hook may take, except where a call waits on purpose: a refusal is out within 3 s."""
 
 _OURS = (b"douane-", b"x-should-retry")
+_ABNORMAL = 1006
+"""The close code of a WebSocket that ended without a word (RFC 6455, 7.1.5)."""
 _PROXY_ONLY = frozenset({b"proxy-authorization", b"proxy-connection", b"proxy-authenticate"})
 
 
@@ -134,7 +138,8 @@ class Gate:
         response = flow.response
         assert response is not None
         call.upstream_touched = True
-        if response.status_code == 101:
+        switches = response.status_code == 101
+        if switches and not _is_wanted(call, response.data.headers.fields):
             call.finish(complete=False, error="protocol switch refused")
             flow.kill()
             return
@@ -152,12 +157,16 @@ class Gate:
         if passage.budget_told is not None:
             fields.append((b"Douane-Budget", passage.budget_told.encode("ascii", "replace")))
         response.data.headers.fields = tuple(fields)
+        if switches:
+            return
         client_id, server = flow.client_conn.id, flow.server_conn
         response.stream = Tap(call, lambda: self._cut(client_id), lambda: self._hang_up(client_id, server))
 
     def response(self, flow: http.HTTPFlow) -> None:
-        """The provider's response is complete, or a refusal is."""
+        """The provider's response is complete, or a refusal is. A WebSocket begins here."""
         self._connections.release_body(flow.client_conn.id)
+        if flow.websocket is not None:
+            return
         self._finish(flow, complete=True, error=None)
 
     def error(self, flow: http.HTTPFlow) -> None:
@@ -167,6 +176,41 @@ class Gate:
         self._finish(
             flow, complete=False, error="client gone" if "disconnected" in message else "connection failed or cut"
         )
+
+    async def websocket_message(self, flow: http.HTTPFlow) -> None:
+        """One message, either way: the call's reservations cover what it sets off, or the socket is cut."""
+        assert flow.websocket is not None
+        message = flow.websocket.messages[-1]
+        call = open_call(flow)
+        state = self._connections.get(flow.client_conn.id)
+        if call is None or call.finished or call.passage.socket is None or state.poisoned:
+            message.drop()
+            flow.metadata[CUT] = Cut("", "no call is open")
+            return
+        socket = call.passage.socket
+        call.response_bytes += 0 if message.from_client else len(message.content)
+        if message.from_client:
+            dropped = message.content
+            message.drop()  # refused first; only the reservations clear it
+            socket.call.patience = HookPatience(flow.metadata.get(DEADLINE))
+            refusal = await socket.sent(dropped, is_text=message.is_text)
+            message.dropped = refusal is not None or call.finished
+        else:
+            socket.call.patience = HookPatience(flow.metadata.get(DEADLINE))
+            refusal = await socket.came(message.content, is_text=message.is_text)
+        if refusal is not None:
+            flow.metadata[CUT] = Cut(refusals.event(refusal, flow.id), refusal.code.value)
+            call.finish(complete=False, error=refusal.code.value)
+            await self._node.refuse(socket.call, refusal)
+
+    def websocket_end(self, flow: http.HTTPFlow) -> None:
+        """The socket is over: complete where one side said so and nothing was under way."""
+        call, socket = open_call(flow), flow.websocket
+        if call is None or socket is None or call.passage.socket is None:
+            return
+        said = socket.closed_by_client is not None and socket.close_code != _ABNORMAL
+        error = None if said else "client gone" if socket.closed_by_client else "connection failed or cut"
+        self._finish(flow, complete=said and call.passage.socket.idle, error=error)
 
     def _finish(self, flow: http.HTTPFlow, *, complete: bool, error: str | None) -> None:
         call = open_call(flow)
@@ -219,6 +263,12 @@ def open_call(flow: http.HTTPFlow) -> OpenCall | None:
     call = flow.metadata.get(CALL)
     assert call is None or isinstance(call, OpenCall)
     return call
+
+
+def _is_wanted(call: OpenCall, fields: tuple[tuple[bytes, bytes], ...]) -> bool:
+    """Whether a switch of protocols is to a WebSocket that is metered."""
+    passage = call.passage
+    return passage.socket is not None and answers_handshake(passage.request, fields)
 
 
 def _stripped(name: bytes) -> bool:
@@ -299,10 +349,12 @@ def without_h2c(fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
 
 
 def forbidden_protocol(raw: RawRequest) -> Refusal | None:
-    """The refusal of upgrades and gRPC, which nothing here can read."""
+    """The refusal of gRPC and of all upgrades, which nothing here can read, but for WebSockets that are metered."""
+    path = raw.target.partition(b"?")[0].decode("latin-1")
+    is_metered = raw.scheme == "https" and asks_for_websocket(raw) and is_realtime(raw.host, path)
     for name, value in raw.headers:
         lower = name.lower()
-        if lower == b"upgrade":
+        if lower == b"upgrade" and not is_metered:
             return _protocol("an upgrade to another protocol (WebSocket)")
         if lower == b"content-type" and value.strip().lower().startswith(b"application/grpc"):
             return _protocol("gRPC")

@@ -22,7 +22,7 @@ from douane.edge.config import NodeConfig
 from douane.gateway.authenticate import Authenticate
 from douane.gateway.connections import Connections
 from douane.gateway.gate import Gate, Interlock
-from douane.gateway.internals import http1
+from douane.gateway.internals import http1, websocket
 from douane.gateway.internals.dialer import GuardedLoop
 from douane.gateway.internals.dispatch import HookTable
 from douane.gateway.internals.listener import Listener
@@ -57,6 +57,7 @@ class ProxyNode:
         self.node = node
         self.connections = Connections()
         http1.install()
+        websocket.install()
         self.options = options.Options()
         self.master = master.Master(self.options, asyncio.get_running_loop())
         locked = LockedOptions(config.home.ca_dir, config.upstream_ca)

@@ -13,7 +13,7 @@ LOCKED: dict[str, Any] = {
     "http2": False,
     "http3": False,
     "rawtcp": False,
-    "websocket": False,
+    "websocket": True,
     "connection_strategy": "lazy",
     "upstream_cert": False,
     "validate_inbound_headers": True,

@@ -64,6 +64,20 @@ def body(refusal: Refusal, call_id: str, found: Classification | None, request_b
     )
 
 
+def event(refusal: Refusal, call_id: str) -> str:
+    """The event that tells the client of a WebSocket why it is cut, in OpenAI's shape."""
+    code = refusal.code.value
+    error = {"type": code, "code": code, "message": refusal.message, "param": None, "event_id": None}
+    decision = {
+        "outcome": refusal.outcome,
+        "call_id": call_id,
+        "reason_codes": [code, *(other for other in refusal.reason_codes if other != code)],
+        **refusal.details,
+    }
+    told = {"type": "error", "event_id": f"event_{call_id}", "error": error, "decision": decision}
+    return orjson.dumps(told).decode()
+
+
 def response(
     refusal: Refusal, call_id: str, found: Classification | None, host: str = "", request_body: bytes = b""
 ) -> http.Response:

@@ -80,6 +80,8 @@ def intent(told: Intent) -> tuple[Body, Values]:
         body["model"] = text(told.model)
     if told.review_id is not None:
         body["review_id"] = text(told.review_id)
+    if told.socket is not None:
+        body["socket"] = text(told.socket)
     return body, {"arguments": value_bytes(dict(told.arguments))} if told.arguments else {}
 
 

@@ -60,7 +60,7 @@ class OpenCall:
     model: str | None
     review_id: str | None
     accounts: str = ""
-    """The shared accounts that it is booked to besides its agent's, separated by blanks."""
+    """The accounts that it is booked to besides its agent's; `NAME=NANO` where another amount counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +185,7 @@ class Engine:
                 body |= _cap(*used[0])
                 further = used[1:]
             if further:
-                body["budgets"] = [
-                    _cap(*each) | ({"account": each[0].account} if each[0].account else {}) for each in further
-                ]
+                body["budgets"] = [_cap(*each) for each in further]
         if (reserve_nano or used) and (no_room := self.ledger.reserve(agent, reserve_nano, caps)) is not None:
             if isinstance(no_room, CapExceeded) and no_room.resets_at_us is not None:
                 return replace(no_room, resets_at_us=self.clock.of_day(no_room.resets_at_us))
@@ -197,7 +195,7 @@ class Engine:
         if ticket is not None:
             self.reviews.change(ticket, ReviewEvent.DISPATCH, call_id=call_id)
         seq, digest = self.append(Kind.INTENT, body, agent=agent, values=values)
-        accounts = " ".join(intent.budget.accounts) if intent.budget is not None and intent.budget.further else ""
+        accounts = _written(intent.budget.accounts) if intent.budget is not None and intent.budget.further else ""
         self._open(
             OpenCall(
                 seq, call_id, agent, body["tool"], reserve_nano, body.get("model"), body.get("review_id"), accounts
@@ -266,6 +264,8 @@ class Engine:
             if amount_nano > call.reserve_nano:
                 body["overrun_nano"] = amount_nano - call.reserve_nano
             self._book_shared(call.accounts, call.reserve_nano, amount_nano, body)
+        if "=" in call.accounts:
+            self._book_counted(call.accounts, body, moved=_moved(result))
         if call.review_id is not None:
             body["review_id"] = call.review_id
             body["review_state"] = self._finish_review(call.review_id, result)
@@ -286,7 +286,7 @@ class Engine:
             call.reserve_nano,
             body.get("model"),
             ends_ts,
-            call.accounts,
+            " ".join(account for account in call.accounts.split() if "=" not in account),
         )
         self.deferred[response_id] = work
         self.connection.execute("INSERT INTO deferred VALUES (?, ?, ?, ?, ?, ?, ?, ?)", astuple(work))
@@ -296,10 +296,21 @@ class Engine:
         """Book a charge to the shared accounts as well."""
         booked = []
         for account in accounts.split():
+            if "=" in account:
+                continue
             cum_nano, ledger_us = self.ledger.settle(account, reserve_nano, amount_nano, self.register.size)
             booked.append({"account": account, "cum_nano": str(cum_nano), "ledger_us": ledger_us})
         if booked:
             body["shared"] = booked
+
+    def _book_counted(self, accounts: str, body: bodies.Body, *, moved: bool) -> None:
+        """Book what a call moved to the budgets that count it."""
+        booked = body.setdefault("shared", [])
+        for account, _, amount in (account.partition("=") for account in accounts.split() if "=" in account):
+            charge_nano = int(amount) if moved else 0
+            cum_nano, ledger_us = self.ledger.settle(account, int(amount), charge_nano, self.register.size)
+            told = {"account": account, "charge_nano": charge_nano, "cum_nano": str(cum_nano), "ledger_us": ledger_us}
+            booked.append(told)
 
     def _settle_deferred(self, charge: Charge) -> None:
         """Book what work in the background did cost, once."""
@@ -479,12 +490,21 @@ class Engine:
 
 def _cap(budget: Budget, settled_nano: int, reserved_nano: int) -> bodies.Body:
     """What an intent's record tells of a cap that it was held against."""
-    return {
+    told: bodies.Body = {
         "cap_nano": integer(budget.cap_nano or 0),
         "window_us": integer(budget.window_us),
         "settled_nano": integer(settled_nano),
         "reserved_nano": integer(reserved_nano),
     }
+    if budget.account is not None:
+        told["account"] = budget.account
+    if budget.amount_nano is not None:
+        told["amount_nano"] = integer(budget.amount_nano)
+    return told
+
+
+def _written(accounts: Mapping[str, int | None]) -> str:
+    return " ".join(account if amount is None else f"{account}={amount}" for account, amount in accounts.items())
 
 
 def charged(result: Result, reserve_nano: int) -> int:
@@ -492,6 +512,12 @@ def charged(result: Result, reserve_nano: int) -> int:
     if result.charge is not None:
         return max(0, integer(result.charge.amount_nano))
     return 0 if result.outcome == "failed" else reserve_nano
+
+
+def _moved(result: Result) -> bool:
+    """Whether a call did what it asked for, or may have: not where nothing was sent, or the provider declined it."""
+    declined = result.status is not None and result.status // 100 == 4
+    return result.outcome != "failed" and not declined
 
 
 def lost(call: OpenCall) -> Result:

@@ -45,6 +45,8 @@ class Intent:
     """None: nothing is billable, or the agent is not capped; nothing is checked, `reserve_nano` is still set aside."""
     review_id: str | None = None
     """Set for a held call: its approval is spent in the same transaction."""
+    socket: str | None = None
+    """The call id of the WebSocket that this is one response of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,27 +68,34 @@ class Ledger:
                 self._before[agent, window] = before or 0
 
     def reserve(self, agent: str, amount_nano: int, caps: Sequence[Budget]) -> MustWait | CapExceeded | None:
-        """Set an amount aside in every account; None when done. It waits, or is refused, where it does not fit."""
+        """Set an amount aside in every account; None when done. It waits, or is refused, where it does not fit.
+
+        All caps of one account count the same amount.
+        """
         wait: MustWait | None = None
         full: CapExceeded | None = None
+        amounts = {agent: amount_nano}
+        for budget in caps:
+            if budget.account is not None:
+                amounts[budget.account] = amount_nano if budget.amount_nano is None else budget.amount_nano
         for budget in caps:
             cap, account = budget.cap_nano, budget.account or agent
             assert cap is not None
-            balance = self._balances[account]
+            balance, needed = self._balances[account], amounts[account]
             settled = balance.cum_nano - self._before[account, budget.window_us]
-            if settled + amount_nano > cap:
-                resets_at = self._resets_at(account, amount_nano, cap, budget)
+            if settled + needed > cap:
+                resets_at = self._resets_at(account, needed, cap, budget)
                 if full is None or (full.resets_at_us or _NEVER) < (resets_at or _NEVER):  # the last one to have room
                     full = CapExceeded(settled, balance.reserved_nano, resets_at, budget)
-            elif wait is None and settled + balance.reserved_nano + amount_nano > cap:
+            elif wait is None and settled + balance.reserved_nano + needed > cap:
                 wait = MustWait(settled, balance.reserved_nano)
         if full is not None or wait is not None:
             return full or wait
-        for account in dict.fromkeys((agent, *(budget.account for budget in caps if budget.account is not None))):
+        for account, needed in amounts.items():
             balance = self._balances[account]
             balance.cap_nano = None
             balance.further.clear()
-            balance.reserved_nano += amount_nano
+            balance.reserved_nano += needed
             balance.changed = True
         for budget in caps:
             balance = self._balances[budget.account or agent]

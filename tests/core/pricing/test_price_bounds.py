@@ -44,7 +44,8 @@ def test_text_is_bounded_by_its_bytes(chat: Any, messages: Any) -> None:
         ({"max_tokens": 10.5}, 32_768),
         ({"max_tokens": -1}, 32_768),
         ({"model": "gpt-5.5"}, 128_000),
-        ({"model": "gpt-realtime-mini"}, 1_050_000),
+        ({"model": "gpt-realtime-mini"}, 4_096),
+        ({"model": "gpt-rosalind-research"}, 1_050_000),
     ],
 )
 def test_output_is_bounded_by_what_is_asked_else_by_the_model(chat: Any, body: dict[str, Any], output: int) -> None:

@@ -63,8 +63,6 @@ NOT_PRICED = {
     "openai__other__json__background-queued": "no call of a model",
     "openai__other__json__basic": "no call of a model",
     "openai__other__stream__basic": "no call of a model",
-    "openrouter__chat__json__cached": "the book has no price of the model asked in turn",
-    "openrouter__chat__stream__cached": "the book has no price of the model asked in turn",
 }
 """What is refused for a capped agent, and why."""
 
@@ -164,13 +162,8 @@ def test_a_deployment_is_priced_with_the_line_that_the_refusal_asks_for(tmp_path
         assert (found.model, found.reserve_nano > 0) == ("gpt-4o", True)
 
 
-def test_a_model_asked_in_turn_is_charged_as_stated_once_it_has_a_price(tmp_path: Path) -> None:
-    (tmp_path / "prices").mkdir()
-    entry = (
-        "- {provider: openrouter, model: x-ai/grok-4, from: 2025-01-01, input: 3.00, output: 15.00, cache_read: 0.75}\n"
-    )
-    (tmp_path / "prices" / "own.yaml").write_text(entry)
-    own = load_prices(tmp_path)
+def test_openrouter_sells_at_the_makers_price_what_its_own_list_lacks() -> None:
+    own = load_prices()
     recording = recordings()["openrouter__chat__stream__cached"]
     found = planned(own, recording)
     assert isinstance(found, Plan), found

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from douane.core.catalog.git import PUSH_MEDIA_TYPE
-from douane.core.hosts import looks_like_inference, provider_of
+from douane.core.hosts import is_realtime, looks_like_inference, provider_of
 from douane.core.mask import mask_target, printable
 from douane.core.refusal import RequestAmbiguous
-from douane.core.request import METHODS, SAFE_METHODS, CanonicalRequest
+from douane.core.request import METHODS, SAFE_METHODS, CanonicalRequest, asks_for_websocket
 from douane.core.request.canonical import FORM, override_in
 from douane.core.tool import Classification, Nature, Tier
 
@@ -87,6 +88,16 @@ def unmapped(request: CanonicalRequest) -> Classification:
 
 def _model_host(request: CanonicalRequest, provider: str) -> Classification:
     found = _unknown(request, provider, serves_models=True)
+    if asks_for_websocket(request.raw) and is_realtime(request.host, "/" + "/".join(request.segments)):
+        return replace(
+            found,
+            tool=f"{provider}.realtime.connect",
+            tier=Tier.VISIBLE,
+            nature=Nature.EXEC,
+            billable=True,
+            summary=_shown(request, "GET"),
+            evidence="inference by its path: the meter guards it",
+        )
     if found.tier is Tier.REVERSIBLE or request.method != "POST" or request.other_method is not None:
         return found
     path = "/" + "/".join(request.segments)

@@ -1,6 +1,6 @@
 """Policy: rules with conditions, compiled once, decided on for every call."""
 
-from douane.core.policy.allotment import DEFAULT_BUDGET, BudgetRule, LimitRule, Whom
+from douane.core.policy.allotment import DEFAULT_BUDGET, BudgetRule, CountRule, LimitRule, Uncountable, Whom
 from douane.core.policy.condition import Condition, NotEvaluable, usd_function
 from douane.core.policy.expression import ConditionInvalid
 from douane.core.policy.policy import RANK, Policy, Settings
@@ -12,6 +12,7 @@ __all__ = [
     "BudgetRule",
     "Condition",
     "ConditionInvalid",
+    "CountRule",
     "LimitRule",
     "Names",
     "NotEvaluable",
@@ -19,6 +20,7 @@ __all__ = [
     "Rule",
     "Selectors",
     "Settings",
+    "Uncountable",
     "Whom",
     "usd_function",
 ]

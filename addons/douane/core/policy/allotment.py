@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from douane.core.decision import Budget, Limits
-from douane.core.policy.rule import carries
+from douane.core.decision import Budget, Facts, Limits
+from douane.core.policy.condition import Condition, NotEvaluable
+from douane.core.policy.rule import Names, carries
 
 DEFAULT_BUDGET = Budget(50_000_000_000, source="default")
 """The guide's: $50 per rolling 24 h, where a policy has no budget for all agents."""
@@ -36,6 +37,47 @@ class BudgetRule:
     whom: Whom = Whom()
     exempt: frozenset[str] = frozenset()
     """Agents that do not draw on a shared budget."""
+
+
+class Uncountable(Exception):
+    """How much a call counts against a budget cannot be told; carries the budget's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountRule:
+    """A budget of its own for what some tools move, by an amount that the request states."""
+
+    name: str
+    caps: tuple[Budget, ...]
+    """One for each window."""
+    tools: Names
+    """In lower case."""
+    amount: Condition
+    each: bool = False
+    """Each agent has one; else they share it."""
+    whom: Whom = Whom()
+    exempt: frozenset[str] = frozenset()
+
+    def budgets(self, agent: str, labels: Mapping[str, str], amount_nano: int = 0) -> tuple[Budget, ...]:
+        """The caps that hold for an agent; none where others are meant."""
+        if agent in self.exempt or self.whom.closeness(agent, labels) < 0:
+            return ()
+        account = f"@{self.name}/{agent}" if self.each else f"@{self.name}"
+        return tuple(replace(cap, account=account, amount_nano=amount_nano) for cap in self.caps)
+
+    def counted(self, facts: Facts) -> tuple[Budget, ...]:
+        """The caps that a call counts against, each with its amount; raises `Uncountable`."""
+        if not any(name.lower() in self.tools for name in (facts.tool, *facts.operations)):
+            return ()
+        if not self.budgets(facts.agent, facts.labels):
+            return ()
+        if facts.operations:  # several in one request, each with arguments of its own
+            raise Uncountable(self.name)
+        try:
+            amount_nano = self.amount.amount_nano(facts)
+        except NotEvaluable:
+            raise Uncountable(self.name) from None
+        return self.budgets(facts.agent, facts.labels, amount_nano)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,13 @@ from typing import Any
 import cel
 
 from douane.core.decision import Facts
-from douane.core.money import NANO_PER_USD
+from douane.core.money import NANO_PER_USD, nano_from_usd_ceiling
 from douane.core.policy.expression import VARIABLES, ConditionInvalid, Path, read
 
 MOST_DEPTH = 16
 """The library converts by recursion in native code: deep nesting ends the process (20,000 levels did)."""
+MOST_USD = 5_000_000
+"""Of an amount: the register's integers end at 2⁵³ nano-dollars."""
 MOST_PARTS, MOST_TEXT = 2_000, 64 * 1024
 MOST_PARTS_COSTLY, MOST_TEXT_COSTLY = 256, 16 * 1024
 """Where a condition loops or matches patterns: a few milliseconds at the very worst."""
@@ -83,15 +85,25 @@ class Condition:
 
     def holds(self, facts: Facts) -> bool:
         """Whether the condition is true; raises `NotEvaluable` for missing keys, mixed kinds, overflow, no boolean."""
+        answer = self._answer(facts)
+        if not isinstance(answer, bool):
+            raise NotEvaluable("not a truth value")
+        return answer
+
+    def amount_nano(self, facts: Facts) -> int:
+        """The amount of dollars that the expression comes to; raises `NotEvaluable` where it is none."""
+        answer = self._answer(facts)
+        if isinstance(answer, bool) or not isinstance(answer, int | float) or not 0 <= answer <= MOST_USD:
+            raise NotEvaluable("not an amount of dollars")
+        return nano_from_usd_ceiling(str(answer))
+
+    def _answer(self, facts: Facts) -> Any:
         names: dict[str, Any] = {name: _FACTS[name](facts) for name in self._variables}
         if self._arguments is None or self._arguments:
             names["args"] = self._plain_arguments(facts.args)
         if self._usd is not None:
             names["usd"] = self._usd
-        answer = _execute(self._program, names)
-        if not isinstance(answer, bool):
-            raise NotEvaluable("not a truth value")
-        return answer
+        return _execute(self._program, names)
 
     def _plain_arguments(self, args: Mapping[str, Any]) -> dict[str, Any]:
         room = _Room(MOST_PARTS_COSTLY, MOST_TEXT_COSTLY) if self._costly else _Room(MOST_PARTS, MOST_TEXT)

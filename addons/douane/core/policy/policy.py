@@ -14,7 +14,7 @@ from typing import Literal
 
 from douane.core.decision import Budget, Decision, Effect, Facts, Limits
 from douane.core.destination import plain
-from douane.core.policy.allotment import BudgetRule, LimitRule, budget_of, limits_of
+from douane.core.policy.allotment import BudgetRule, CountRule, LimitRule, budget_of, limits_of
 from douane.core.policy.rule import Rule
 from douane.core.tool import Nature, Tier
 
@@ -53,6 +53,7 @@ class Settings:
     on_unpriced: Literal["deny", "assume"] = "deny"
     unpriced_assumed_nano: int = 1_000_000_000
     budgets: tuple[BudgetRule, ...] = ()
+    counts: tuple[CountRule, ...] = ()
     limits: tuple[LimitRule, ...] = ()
     private_destinations: Literal["listed", "allow"] = "listed"
     private_hosts: frozenset[tuple[str, int | None]] = frozenset()
@@ -183,6 +184,16 @@ class Policy:
     def budget(self, agent: str, labels: Mapping[str, str], agent_cap_nano: int | None) -> Budget:
         """The budget in force for an agent."""
         return budget_of(self.settings.budgets, agent, labels, agent_cap_nano)
+
+    def counted(self, facts: Facts) -> tuple[Budget, ...]:
+        """The budgets of their own that a call counts against, each with its amount; raises `Uncountable`."""
+        if not self.settings.counts:
+            return ()
+        return tuple(budget for rule in self.settings.counts for budget in rule.counted(facts))
+
+    def counting(self, agent: str, labels: Mapping[str, str]) -> tuple[Budget, ...]:
+        """All budgets of their own that an agent's calls may count against."""
+        return tuple(budget for rule in self.settings.counts for budget in rule.budgets(agent, labels))
 
     def limits(self, agent: str, labels: Mapping[str, str]) -> Limits:
         """What an agent may take at a time."""

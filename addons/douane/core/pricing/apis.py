@@ -14,9 +14,20 @@ from douane.core.pricing.bounds import bedrock as bedrock_bounds
 from douane.core.pricing.bounds import cohere as cohere_bounds
 from douane.core.pricing.bounds import gemini as gemini_bounds
 from douane.core.pricing.bounds import openai as openai_bounds
+from douane.core.pricing.bounds import realtime as realtime_bounds
 from douane.core.pricing.bounds.work import Bound, RowOf
 from douane.core.pricing.row import PriceRow
-from douane.core.usage import anthropic, bedrock, cohere, gemini, ollama, openai_chat, openai_media, openai_responses
+from douane.core.usage import (
+    anthropic,
+    bedrock,
+    cohere,
+    gemini,
+    ollama,
+    openai_chat,
+    openai_media,
+    openai_responses,
+    realtime,
+)
 from douane.core.usage.framing import Framing
 from douane.core.usage.reader import Reader
 
@@ -38,6 +49,8 @@ class Api:
     """The answer is of work that an earlier call began."""
     takes_forms: bool = False
     """Requests may come as a form with files."""
+    is_socket: bool = False
+    """A WebSocket, on which any number of responses come; the model stands in the query."""
 
 
 CHAT = Api("openai.chat", openai_bounds.chat, openai_chat.OpenAIChat, usage_by_request=True)
@@ -61,6 +74,7 @@ COHERE_EMBEDDINGS = Api("cohere.embeddings", openai_bounds.embeddings, cohere.Co
 RERANK = Api("cohere.rerank", cohere_bounds.rerank, cohere.Cohere)
 OLLAMA = Api("ollama", openai_bounds.plain, ollama.Ollama, streams_as="lines")
 OLLAMA_EMBEDDINGS = Api("ollama.embeddings", openai_bounds.embeddings, ollama.Ollama)
+REALTIME = Api("openai.realtime", realtime_bounds.response, realtime.Realtime, is_socket=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import blake3
 import orjson
 
 from douane.core.charge import Unpriced
-from douane.core.hosts import provider_of
+from douane.core.hosts import is_realtime, provider_of
 from douane.core.pricing.apis import (
     BATCH,
     CHAT,
@@ -22,6 +22,7 @@ from douane.core.pricing.apis import (
     INVOKE,
     MESSAGES,
     POLL,
+    REALTIME,
     RESPONSES,
     Api,
     api_of,
@@ -33,10 +34,11 @@ from douane.core.pricing.bounds.anthropic import first_model
 from douane.core.pricing.bounds.work import Bound, shown
 from douane.core.pricing.compile import BOOK_VERSION, LOCAL, PriceContext, book_row, overlay_row
 from douane.core.pricing.meter import ResponseMeter
+from douane.core.pricing.realtime import RealtimeMeter
 from douane.core.pricing.row import InconsistentUsage, PriceRow
 from douane.core.pricing.stated import MaxOutput, OverlayPrice, ToolFee, in_force, known_as, overlay_line
 from douane.core.refusal import RequestAmbiguous
-from douane.core.request import CanonicalRequest, is_signed
+from douane.core.request import CanonicalRequest, asks_for_websocket, is_signed
 from douane.core.tool import Classification
 from douane.core.usage.members import with_value
 from douane.core.usage.openai_chat import with_usage
@@ -190,6 +192,8 @@ class PriceBook:
             return self._later(request, now)
         path = "/" + "/".join(request.segments)
         provider = provider_of(request.host) or _on_this_machine(request, path)
+        if provider is not None and is_realtime(request.host, path) and request.method == "GET":
+            return self._socket(request, provider, now) if asks_for_websocket(request.raw) else None
         route = api_of(provider, request.method, path) if provider else None
         body = _members(request, route[0] if route else None)
         model = body.get("model") if body is not None else None
@@ -299,6 +303,28 @@ class PriceBook:
         worst = self.worst_nano(plan, output_tokens)
         return worst is not None and worst <= room_nano
 
+    def _socket(self, request: CanonicalRequest, provider: str, now: datetime.date) -> Plan | Unpriced:
+        """Bound one response of a socket, whose query names the model: at Azure by its deployment."""
+        names = ("model", "deployment") if provider == "azure" else ("model",)
+        named = [value for name, value in request.query if name in names]
+        others = {name for name, _ in request.query} & {"call_id", "intent"}
+        if len(named) != 1 or not named[0] or others or request.query_trap is not None:
+            return Unpriced(None, "A realtime socket has to name one model in its query, and no call or intent.")
+        return self._plan(request, REALTIME, provider, {"model": named[0]}, now, streams=True)
+
+    def socket_plan_of(self, plan: Plan, model: str) -> Plan | None:
+        """The plan of a socket with another model in it; None where that has no price."""
+        row = self.row(plan.provider, model, plan.day, ())
+        bound = REALTIME.bound({"model": model}, b"", row, lambda _: None) if row is not None else None
+        if not isinstance(bound, Bound):
+            return None
+        reserve = self._worst_nano(plan.provider, model, plan.day, plan.contexts, plan.percent, bound)
+        return None if reserve is None else replace(plan, model=model, reserve_nano=reserve, bound=bound)
+
+    def socket_meter(self, plan: Plan) -> RealtimeMeter:
+        """A meter for the events of a planned socket."""
+        return RealtimeMeter(self, plan)
+
     def meter(self, plan: Plan, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> ResponseMeter:
         """A meter for the response of a planned call."""
         return ResponseMeter(self, plan, status, headers)
@@ -348,7 +374,7 @@ class PriceBook:
         context = _answered(plan, usage)
         if context is None:
             return None
-        by_request = plan.api in (CHAT, RESPONSES, EMBEDDINGS, POLL) or plan.provider == "google"
+        by_request = plan.api in (CHAT, RESPONSES, EMBEDDINGS, POLL, REALTIME) or plan.provider == "google"
         percent = plan.percent if by_request else 100
         if usage.geography == "us":
             percent = _REGIONAL_PERCENT
@@ -422,6 +448,8 @@ def _contexts(api: Api, provider: str, body: Mapping[str, Any]) -> tuple[PriceCo
         return (FAST_MODE,) if body.get("speed") not in (None, "standard") else ((),)
     if api is GEMINI:
         return (), PRIORITY
+    if api is REALTIME:
+        return ((),)
     if provider not in _OPENAI_TIERED:
         return ((),)
     tier = body.get("service_tier")

@@ -27,6 +27,9 @@ _UNKNOWN_CONTEXT_TOKENS = 1_050_000
 type PriceContext = tuple[tuple[str, str], ...]
 """What a request asks for beside the model, as the book's price variants name it: (`service_tier`, `priority`), …"""
 
+_SOLD_AT_LIST_PRICE = frozenset({"anthropic", "cohere", "google", "openai", "perplexity", "x-ai"})
+"""Makers whose models nobody else prices: OpenRouter passes their list prices on."""
+
 _DEARER = frozenset({("service_tier", "priority"), ("service_tier", "fast"), ("speed", "fast")})
 """Contexts that have to have prices of their own: the standard price would be too little."""
 
@@ -60,7 +63,9 @@ def book_row(
     at = datetime.datetime.combine(day, datetime.time(12), datetime.UTC)
     free = is_free(provider, model)
     try:
-        found = known.find_model(model, all_providers=providers)
+        found = known.find_model(model, all_providers=providers) or (
+            _of_maker(model) if provider == "openrouter" else None
+        )
         if found is None or not all(_has_prices(found, part, at) for part in context if part in _DEARER):
             return _free_row(provider, model, day, max_output, fees) if free and not context else None
         prices = found.get_prices(at, dict(context) or None)
@@ -155,6 +160,14 @@ def price_of(value: Any, per: int) -> Price:
 def _scaled(dollars: Decimal, per: int) -> int:
     numerator, denominator = dollars.as_integer_ratio()
     return -(-numerator * PRICE_SCALE // (denominator * per))
+
+
+def _of_maker(name: str) -> Any:
+    """The model of `MAKER/MODEL`, at its maker; None for `MODEL:free` and the like, which have prices of their own."""
+    maker, _, model = name.partition("/")
+    if maker not in _SOLD_AT_LIST_PRICE or ":" in model:
+        return None
+    return _PROVIDERS[maker].find_model(model, all_providers=providers)
 
 
 def _has_prices(model: Any, part: tuple[str, str], at: datetime.datetime) -> bool:

@@ -2,6 +2,7 @@
 
 from douane.core.request.canonical import CanonicalRequest, canonicalise
 from douane.core.request.digests import DIFFERS_BETWEEN_RETRIES, is_signed, request_digest, semantic_digest
+from douane.core.request.handshake import answers_handshake, asks_for_websocket
 from douane.core.request.raw import METHODS, SAFE_METHODS, RawRequest, known_method
 
 __all__ = [
@@ -10,6 +11,8 @@ __all__ = [
     "SAFE_METHODS",
     "CanonicalRequest",
     "RawRequest",
+    "answers_handshake",
+    "asks_for_websocket",
     "canonicalise",
     "is_signed",
     "known_method",

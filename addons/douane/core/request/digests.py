@@ -30,7 +30,8 @@ DIFFERS_BETWEEN_RETRIES = frozenset(
     pragma priority request-id traceparent tracestate transfer-encoding te trailer user-agent x-amz-date
     x-amz-content-sha256 x-amz-security-token x-amzn-trace-id amz-sdk-invocation-id amz-sdk-request b3
     x-client-request-id x-cloud-trace-context x-correlation-id x-goog-api-client x-request-id x-request-start
-    x-retry-count x-stripe-client-telemetry x-stripe-client-user-agent stripe-client-telemetry sentry-trace""".split()
+    x-retry-count x-stripe-client-telemetry x-stripe-client-user-agent stripe-client-telemetry sentry-trace
+    sec-websocket-key""".split()
 )
 """Headers that retries of one and the same call may change by design; every other header counts as meant."""
 

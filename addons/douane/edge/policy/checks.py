@@ -92,7 +92,7 @@ def _whom_twice(parts: list[PolicyPart], key: str) -> Iterator[Problem]:
             if item.agents and item.labels:
                 yield part.document.problem(path, "agents and labels together", "Make two entries of it.")
                 continue
-            if isinstance(item, BudgetPart) and item.shared is not None:
+            if isinstance(item, BudgetPart) and item.is_named:
                 continue
             whom: list[Any] = [*item.agents] or [tuple(sorted(item.labels.items()))]
             for who in whom:
@@ -100,6 +100,22 @@ def _whom_twice(parts: list[PolicyPart], key: str) -> Iterator[Problem]:
                     told = f"agent `{who}`" if isinstance(who, str) else "the same labels" if who else "all agents"
                     yield part.document.problem(path, f"a second entry for {told}", f"The first is in {first[who]}.")
                 first.setdefault(who, f"{part.document.file}:{part.document.line(path)}")
+
+
+def _counting(part: PolicyPart, path: Path, budget: BudgetPart) -> Iterator[Problem]:
+    """Mistakes of a budget that counts what some tools move."""
+    document = part.document
+    if budget.counts is None:
+        for key in ("tools", "each"):
+            if getattr(budget, key):
+                mend = "Add `counts`: what a call of its tools comes to, in dollars."
+                yield document.problem((*path, key), f"`{key}` without `counts`", mend)
+        return
+    if not budget.tools:
+        yield document.problem((*path, "counts"), "`counts` without `tools`", "List the tools that it is about.")
+    if (budget.shared is None) == (budget.each is None):
+        mend = "Add `shared: NAME` for one budget of all these agents, or `each: NAME` for one of each."
+        yield document.problem((*path, "counts"), "`counts` needs either `shared` or `each`", mend)
 
 
 def _budgets(parts: list[PolicyPart]) -> Iterator[Problem]:
@@ -113,19 +129,23 @@ def _budgets(parts: list[PolicyPart]) -> Iterator[Problem]:
         for index, budget in part.items["budgets"].items():
             path: Path = ("budgets", index)
             window_us = DEFAULT_BUDGET.window_us if budget.window is None else budget.window
-            if budget.shared is not None:
-                if budget.shared in shared:
+            yield from _counting(part, path, budget)
+            if (name := budget.shared or budget.each) is not None:
+                if name in shared:
                     yield part.document.problem(
-                        (*path, "shared"),
-                        f"a second shared budget `{budget.shared}`",
-                        f"The first is in {shared[budget.shared]}. Put further windows under its `also`.",
+                        (*path, "shared" if budget.shared else "each"),
+                        f"a second budget `{name}`",
+                        f"The first is in {shared[name]}. Put further windows under its `also`.",
                     )
-                shared.setdefault(budget.shared, f"{part.document.file}:{part.document.line(path)}")
+                shared.setdefault(name, f"{part.document.file}:{part.document.line(path)}")
                 if budget.cap == "none":
-                    yield part.document.problem((*path, "cap"), "a shared budget without a cap", "Write its cap.")
+                    yield part.document.problem((*path, "cap"), "a named budget without a cap", "Write its cap.")
+                if budget.reservation == "typical":
+                    mend = "What is set aside is that of the agent's own budget: leave it out."
+                    yield part.document.problem((*path, "reservation"), "`reservation` of a named budget", mend)
                 if budget.wait is not None:
                     mend = "Calls wait as their agent's own budget says: leave it out."
-                    yield part.document.problem((*path, "wait"), "`wait` of a shared budget", mend)
+                    yield part.document.problem((*path, "wait"), "`wait` of a named budget", mend)
             elif budget.exempt:
                 mend = "Give those agents an entry of their own, or make the budget `shared`."
                 yield part.document.problem((*path, "exempt"), "`exempt` without `shared`", mend)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from douane.core.catalog import Catalog
 from douane.core.decision import Budget, Effect, Facts
 from douane.core.money import format_usd
-from douane.core.policy import RANK, BudgetRule, LimitRule, Policy, Rule, Settings, Whom
+from douane.core.policy import RANK, BudgetRule, CountRule, LimitRule, Policy, Rule, Settings, Whom
 from douane.core.policy.rule import Names
 from douane.core.tool import Nature, Tier
 from douane.edge.policy.units import duration_text
@@ -61,6 +61,7 @@ def _told(settings: Settings) -> dict[str, str]:
             if rule.budget.account is None
         },
         **_shared(settings.budgets),
+        **{_counted(rule): f"{', '.join(map(_cap, rule.caps))} of {rule.amount.source}" for rule in settings.counts},
         **{f"limits of {_whom(rule.whom)}": str(rule.limits) for rule in _sorted(settings.limits)},
         "destinations.private": "allow"
         if settings.private_destinations == "allow"
@@ -81,7 +82,8 @@ def _whom(whom: Whom) -> str:
 
 def _budget(rule: BudgetRule) -> str:
     caps = ", ".join(map(_cap, (rule.budget, *rule.budget.further)))
-    return f"{caps}, waiting {duration_text(rule.budget.wait_us)}"
+    reserving = ", setting aside what is typical" if rule.budget.typical else ""
+    return f"{caps}, waiting {duration_text(rule.budget.wait_us)}{reserving}"
 
 
 def _cap(budget: Budget) -> str:
@@ -97,6 +99,12 @@ def _shared(rules: Iterable[BudgetRule]) -> dict[str, str]:
             exempt = f" except {', '.join(sorted(rule.exempt))}" if rule.exempt else ""
             found[key + exempt] = ", ".join(filter(None, (found.get(key + exempt), _cap(rule.budget))))
     return found
+
+
+def _counted(rule: CountRule) -> str:
+    exempt = f" except {', '.join(sorted(rule.exempt))}" if rule.exempt else ""
+    tools = ", ".join([*sorted(rule.tools.exact), *(f"{prefix}*" for prefix in rule.tools.prefixes)])
+    return f"budget {rule.name} of {'each of' if rule.each else 'all of'} {_whom(rule.whom)}{exempt} for {tools}"
 
 
 def _rules(old: Iterable[Rule], new: Iterable[Rule]) -> Iterator[str]:

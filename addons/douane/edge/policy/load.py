@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +23,7 @@ from douane.core.policy import (
     DEFAULT_BUDGET,
     BudgetRule,
     Condition,
+    CountRule,
     LimitRule,
     Names,
     Policy,
@@ -60,6 +61,9 @@ class NamedTool:
     effect: Effect
     file: str
     line: int
+
+
+type Conditions = Mapping[tuple[str, int], Condition]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +129,9 @@ def _loaded(text: str, texts: dict[str, str], directory: Path | None, problems: 
     hosts, networks = _destinations(parts, problems)
     if problems:
         raise PolicyInvalid(tuple(sorted(set(problems))))
-    settings = _settings(parts, rates, hosts, networks)
+    settings = _settings(parts, compiled, rates, hosts, networks)
     rules = [
-        _rule(rule, found.get(index), part, index)
+        _rule(rule, found.get(("rules", index)), part, index)
         for part, found in zip(parts, compiled, strict=True)
         for index, rule in part.items["rules"].items()
     ]
@@ -140,6 +144,7 @@ def _setting(parts: list[PolicyPart], key: str, default: Any) -> Any:
 
 def _settings(
     parts: list[PolicyPart],
+    compiled: Sequence[Conditions],
     rates: dict[str, Decimal],
     hosts: frozenset[tuple[str, int | None]],
     networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...],
@@ -157,6 +162,7 @@ def _settings(
         on_unpriced=_setting(parts, "on_unpriced", plain.on_unpriced),
         unpriced_assumed_nano=_setting(parts, "unpriced_assumed", plain.unpriced_assumed_nano),
         budgets=tuple(_budgets(parts)),
+        counts=tuple(_counts(parts, compiled)),
         limits=tuple(_limits(parts)),
         private_destinations="allow" if destinations.private == "allow" else "listed",
         private_hosts=hosts,
@@ -167,29 +173,57 @@ def _settings(
 
 def _budgets(parts: list[PolicyPart]) -> Iterator[BudgetRule]:
     listed = [(part, index, budget) for part in parts for index, budget in part.items["budgets"].items()]
-    general = next(
-        (budget for _, _, budget in listed if not budget.agents and not budget.labels and budget.shared is None), None
-    )
-    window_us = general.window if general and general.window is not None else DEFAULT_BUDGET.window_us
-    wait_us = general.wait if general and general.wait is not None else DEFAULT_BUDGET.wait_us
+    general = _general(parts)
     for part, index, budget in listed:
-        account = None if budget.shared is None else f"@{budget.shared}"
-        wait = wait_us if budget.wait is None else budget.wait
-        caps = [
-            Budget(None if cap == "none" else cap, window, wait, f"policy {_place(part, ('budgets', index))}", account)
-            for cap, window in (
-                (budget.cap, window_us if budget.window is None else budget.window),
-                *((also.cap, also.window) for also in budget.also),
-            )
-        ]
-        exempt = frozenset(budget.exempt)
-        if account is None:
-            yield BudgetRule(replace(caps[0], further=tuple(caps[1:])), _whom(budget))
+        if budget.counts is not None:
+            continue
+        caps = _caps(part, index, budget, general)
+        if budget.shared is None:
+            own = replace(caps[0], typical=budget.reservation == "typical", further=tuple(caps[1:]))
+            yield BudgetRule(own, _whom(budget))
         else:
             for cap in caps:
-                yield BudgetRule(cap, _whom(budget), exempt)
+                yield BudgetRule(replace(cap, account=f"@{budget.shared}"), _whom(budget), frozenset(budget.exempt))
     if general is None:
         yield BudgetRule(DEFAULT_BUDGET)
+
+
+def _general(parts: list[PolicyPart]) -> BudgetPart | None:
+    """The budget of each agent that has none closer to it."""
+    listed: list[BudgetPart] = [budget for part in parts for budget in part.items["budgets"].values()]
+    return next((budget for budget in listed if not (budget.agents or budget.labels or budget.is_named)), None)
+
+
+def _caps(part: PolicyPart, index: int, budget: BudgetPart, general: BudgetPart | None) -> list[Budget]:
+    """A budget's cap and those over further windows."""
+    window_us = general.window if general and general.window is not None else DEFAULT_BUDGET.window_us
+    wait_us = general.wait if general and general.wait is not None else DEFAULT_BUDGET.wait_us
+    wait = wait_us if budget.wait is None else budget.wait
+    return [
+        Budget(None if cap == "none" else cap, window, wait, f"policy {_place(part, ('budgets', index))}")
+        for cap, window in (
+            (budget.cap, window_us if budget.window is None else budget.window),
+            *((also.cap, also.window) for also in budget.also),
+        )
+    ]
+
+
+def _counts(parts: list[PolicyPart], compiled: Sequence[Conditions]) -> Iterator[CountRule]:
+    general = _general(parts)
+    for part, expressions in zip(parts, compiled, strict=True):
+        for index, budget in part.items["budgets"].items():
+            name = budget.each or budget.shared
+            if budget.counts is None or name is None:
+                continue
+            yield CountRule(
+                name,
+                tuple(_caps(part, index, budget, general)),
+                _tools([tool.lower() for tool in budget.tools]),
+                expressions["budgets", index],
+                budget.each is not None,
+                _whom(budget),
+                frozenset(budget.exempt),
+            )
 
 
 def _limits(parts: list[PolicyPart]) -> Iterator[LimitRule]:
@@ -223,10 +257,7 @@ def _rule(found: RulePart, condition: Condition | None, part: PolicyPart, index:
         name=found.name,
         effect=Effect(found.effect),
         selectors=Selectors(
-            tools=Names(
-                frozenset(tool for tool in tools if not tool.endswith("*")),
-                prefixes=tuple(sorted(tool[:-1] for tool in tools if tool.endswith("*"))),
-            ),
+            tools=_tools(tools),
             tiers=frozenset(Tier(tier) for tier in found.tiers),
             natures=frozenset(Nature(nature) for nature in found.natures),
             agents=frozenset(found.agents),
@@ -246,6 +277,13 @@ def _rule(found: RulePart, condition: Condition | None, part: PolicyPart, index:
     )
 
 
+def _tools(tools: list[str]) -> Names:
+    return Names(
+        frozenset(tool for tool in tools if not tool.endswith("*")),
+        prefixes=tuple(sorted(tool[:-1] for tool in tools if tool.endswith("*"))),
+    )
+
+
 def _sentence(text: str) -> str:
     text = " ".join(text.split())
     return text[:1].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")
@@ -257,6 +295,10 @@ def _named(parts: list[PolicyPart]) -> Iterator[NamedTool]:
             for place, tool in enumerate(rule.tools):
                 line = part.document.line(("rules", index, "tools", place))
                 yield NamedTool(tool, Effect(rule.effect), part.document.file, line)
+        for index, budget in part.items["budgets"].items():
+            for place, tool in enumerate(budget.tools):
+                line = part.document.line(("budgets", index, "tools", place))
+                yield NamedTool(tool, Effect.ALLOW, part.document.file, line)
 
 
 def _destinations(

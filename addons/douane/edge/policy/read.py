@@ -71,19 +71,20 @@ def _read_items(part: PolicyPart, key: str, content: Any) -> None:
             part.problems += problems_of(part.document, (key, index), invalid)
 
 
-def conditions(part: PolicyPart, rates: Mapping[str, Decimal]) -> dict[int, Condition]:
-    """The compiled conditions of a file's rules, by place; mistakes are added, those of wrong rules too."""
+def conditions(part: PolicyPart, rates: Mapping[str, Decimal]) -> dict[tuple[str, int], Condition]:
+    """The compiled expressions of a file, by list and place; mistakes are added, those of wrong items too."""
     usd = usd_function(rates)
-    found: dict[int, Condition] = {}
+    found: dict[tuple[str, int], Condition] = {}
     value = part.document.value
-    listed = value.get("rules") if isinstance(value, dict) else None
-    for index, rule in enumerate(listed if isinstance(listed, list) else ()):
-        if isinstance(rule, dict) and isinstance(rule.get("when"), str):
-            try:
-                found[index] = Condition(rule["when"], usd)
-            except ConditionInvalid as invalid:
-                path = ("rules", index, "when")
-                part.problems.append(part.document.problem(path, f"the condition: {invalid}", invalid.mend or _DOCS))
+    for key, member, what in (("rules", "when", "condition"), ("budgets", "counts", "amount")):
+        listed = value.get(key) if isinstance(value, dict) else None
+        for index, item in enumerate(listed if isinstance(listed, list) else ()):
+            if isinstance(item, dict) and isinstance(item.get(member), str):
+                try:
+                    found[key, index] = Condition(item[member], usd)
+                except ConditionInvalid as invalid:
+                    path = (key, index, member)
+                    part.problems.append(part.document.problem(path, f"the {what}: {invalid}", invalid.mend or _DOCS))
     return found
 
 

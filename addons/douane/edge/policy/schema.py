@@ -162,6 +162,17 @@ class BudgetPart(Part):
     also: list[WindowPart] = Field(default=[], description="Further caps over other windows; a call has to fit all.")
     shared: Name | None = Field(default=None, description="The cap is for these agents together, under this name.")
     exempt: list[Agent] = Field(default=[], description="Agents that do not draw on a shared cap.")
+    reservation: Literal["worst_case", "typical"] = Field(
+        default="worst_case", description="What is set aside for a call: the most it may cost, or what it usually does."
+    )
+    each: Name | None = Field(default=None, description="With `counts`: each agent has such a budget, under this name.")
+    tools: list[Tool] = Field(default=[], description="With `counts`: tools by name, or all below one (`stripe.*`).")
+    counts: str | None = Field(default=None, description="What a call of these tools counts, in dollars: CEL.")
+
+    @property
+    def is_named(self) -> bool:
+        """Whether it is an account beside what agents spend on their own."""
+        return self.shared is not None or self.each is not None or self.counts is not None
 
 
 _LIMITS = Limits()

@@ -19,6 +19,7 @@ from typing import Any
 from mitmproxy import connection, flow, hooks, http, options, tls
 from mitmproxy.proxy import commands, events, layer, mode_specs, server, server_hooks
 from mitmproxy.proxy.layers import modes
+from mitmproxy.proxy.layers.websocket import WebsocketMessageHook
 from mitmproxy.utils import asyncio_utils
 
 from douane.gateway import refusals
@@ -151,7 +152,11 @@ class GovernedConnection(server.LiveConnectionHandler):
         io = self.transports[connection]
         if isinstance(io.reader, asyncio.StreamReader):
             io.reader = WideReader(io.reader)  # type: ignore[assignment]
-        await super().handle_connection(connection)
+        try:
+            await super().handle_connection(connection)
+        finally:
+            if io.writer is not None:  # still open where it was ended while what was read waited for its turn
+                io.writer.close()
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
         """Run a hook's functions; whatever goes wrong fails closed and never reaches mitmproxy."""
@@ -210,7 +215,10 @@ class GovernedConnection(server.LiveConnectionHandler):
                 while waiting:
                     for command in self.layer.handle_event(waiting.popleft()):
                         if isinstance(command, commands.StartHook):
-                            if not self._run_now(command):
+                            if isinstance(command, WebsocketMessageHook):
+                                self._pause()
+                                asyncio_utils.create_task(self._message(command), name=command.name, keep_ref=True)
+                            elif not self._run_now(command):
                                 asyncio_utils.create_task(self.hook_task(command), name=command.name, keep_ref=True)
                             elif command.blocking:
                                 waiting.append(events.HookCompleted(command))
@@ -243,8 +251,7 @@ class GovernedConnection(server.LiveConnectionHandler):
             timer = asyncio_utils.create_task(self.wakeup(command), name="wakeup timer", keep_ref=False)
             self.wakeup_timer.add(timer)
         elif isinstance(command, NextTurn):
-            self._turns_due += 1
-            self._turn_came.clear()
+            self._pause()
             asyncio_utils.create_task(self._next_turn(command), name="next turn", keep_ref=True)
         elif isinstance(command, commands.ConnectionCommand):
             if command.connection in self.transports:
@@ -253,13 +260,28 @@ class GovernedConnection(server.LiveConnectionHandler):
         else:
             raise TypeError(f"unexpected command: {command}")
 
+    def _pause(self) -> None:
+        """Hand nothing that is read to the layers until they have gone on."""
+        self._turns_due += 1
+        self._turn_came.clear()
+
+    def _go_on(self) -> None:
+        self._turns_due -= 1
+        if not self._turns_due:
+            self._turn_came.set()
+
     async def _next_turn(self, command: NextTurn) -> None:
         try:
             await self.server_event(NextTurnCame(command))
         finally:
-            self._turns_due -= 1
-            if not self._turns_due:
-                self._turn_came.set()
+            self._go_on()
+
+    async def _message(self, command: WebsocketMessageHook) -> None:
+        """Run the hook of a WebSocket's message while nothing further of the socket piles up."""
+        try:
+            await self.hook_task(command)
+        finally:
+            self._go_on()
 
     async def _bounded(self, function: HookFunction, data: Any) -> None:
         task = asyncio.current_task()
@@ -284,6 +306,10 @@ class GovernedConnection(server.LiveConnectionHandler):
                     data.response = refusals.response(refusals.FAILED_INSIDE, data.id, None)
             elif data.killable and name == "responseheaders":
                 data.kill()
+            elif data.websocket is not None:
+                for message in data.websocket.messages:
+                    message.drop()
+                self.cut()
             if call is not None:
                 call.upstream_touched = call.upstream_touched or name not in _BEFORE_FORWARDING
                 call.finish(complete=False, error=f"hook {name} failed")

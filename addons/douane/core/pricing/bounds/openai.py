@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -36,6 +37,8 @@ _RESPONSES_TEXT = frozenset(
     | {"apply_patch_call_output"}
 )
 _CLIENT_TOOLS = frozenset({"function", "custom", "local_shell", "apply_patch", "computer_use_preview", "computer"})
+_SEARCHES = re.compile(r"(?<!re)search|deep-research")
+"""Models that search the web by themselves."""
 _METERED_TOOLS = ("web_search", "file_search", "code_interpreter", "image_generation")
 
 _MOST_IMAGE_TOKENS = 16_384
@@ -49,7 +52,7 @@ _AUDIO_TOKENS_A_SECOND = 25
 def chat(body: Mapping[str, Any], body_bytes: bytes, row: PriceRow, row_of: RowOf) -> Bound | Unpriced:
     """The worst case of a Chat Completions or Completions request."""
     model = str(body["model"])
-    if "search" in model or body.get("web_search_options") is not None or body.get("search_parameters") is not None:
+    if _SEARCHES.search(model) or any(body.get(key) is not None for key in ("web_search_options", "search_parameters")):
         return Unpriced(model, "Web searches of Chat Completions are charged beside their tokens and not metered yet.")
     if model.endswith(":online") or body.get("plugins"):
         return Unpriced(model, "A call that plugins may answer is not metered yet.")
