@@ -254,7 +254,7 @@ class Engine:
             body["reserve_nano"] = call.reserve_nano
             body["charge_nano"] = 0
             body["deferred"] = True
-        elif call.reserve_nano or amount_nano:
+        elif call.reserve_nano or amount_nano or call.accounts:
             cum_nano, ledger_us = self.ledger.settle(call.agent, call.reserve_nano, amount_nano, self.register.size)
             body["reserve_nano"] = call.reserve_nano
             body["charge_nano"] = amount_nano
