@@ -117,7 +117,9 @@ class SharedMoney(RuleBasedStateMachine):
         settled = {(name, window): self.accounts[name].settled(now, window) for name, _, window in held}
         if any(settled[name, window] + amounts[name] > cap for name, cap, window in held):
             assert isinstance(answer, CapExceeded), answer
-        elif any(settled[name, width] + self.accounts[name].reserved + amounts[name] > cap for name, cap, width in held):
+        elif any(
+            settled[name, width] + self.accounts[name].reserved + amounts[name] > cap for name, cap, width in held
+        ):
             assert isinstance(answer, MustWait), answer
         else:
             assert isinstance(answer, Admitted), answer
