@@ -1,8 +1,8 @@
 """Law: no account's settled + reserved exceeds any of its caps, whatever is shared, deferred, moved or lost.
 
-Several windows of one agent, an account that two agents share, one that counts what calls move, work that goes on behind
-a response, aborts, releases, crashes and a wall clock that is set, interleaved at random; at the end the sums are those
-that the register's records come to.
+Several windows of one agent, an account that two agents share, one that counts what calls move, work that goes on
+behind a response, aborts, releases, crashes and a wall clock that is set, interleaved at random; at the end the sums
+are those that the register's records come to.
 """
 
 from __future__ import annotations
