@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -11,6 +12,7 @@ from typing import Any
 import genai_prices
 from genai_prices.data import providers
 from genai_prices.data_units import unit_data
+from genai_prices.types import StartDateConstraint
 
 from douane.core.pricing.row import MEASURES, PRICE_SCALE, Price, PricedUnit, PriceRow
 from douane.core.pricing.stated import MaxOutput, OverlayPrice, ToolFee, fees_on, in_force, most_output
@@ -63,9 +65,9 @@ def book_row(
     at = datetime.datetime.combine(day, datetime.time(12), datetime.UTC)
     free = is_free(provider, model)
     try:
-        found = known.find_model(model, all_providers=providers) or (
-            _of_maker(model) if provider == "openrouter" else None
-        )
+        found = known.find_model(model, all_providers=providers)
+        if provider == "openrouter" and (found is None or _is_before_its_history(found, at)):
+            found = _of_maker(model) or found
         if found is None or not all(_has_prices(found, part, at) for part in context if part in _DEARER):
             return _free_row(provider, model, day, max_output, fees) if free and not context else None
         prices = found.get_prices(at, dict(context) or None)
@@ -162,12 +164,25 @@ def _scaled(dollars: Decimal, per: int) -> int:
     return -(-numerator * PRICE_SCALE // (denominator * per))
 
 
+def _is_before_its_history(model: Any, at: datetime.datetime) -> bool:
+    """Whether a day is before the first on which somebody looked at a model's price."""
+    starts = [
+        price.constraint.start_date
+        for price in (model.prices if isinstance(model.prices, list) else ())
+        if isinstance(price.constraint, StartDateConstraint)
+    ]
+    return bool(starts) and at.date() < min(starts)
+
+
 def _of_maker(name: str) -> Any:
-    """The model of `MAKER/MODEL`, at its maker; None for `MODEL:free` and the like, which have prices of their own."""
+    """The model of `MAKER/MODEL` at its maker, by that very name: `MODEL-fast` and `MODEL:free` are priced apart."""
     maker, _, model = name.partition("/")
-    if maker not in _SOLD_AT_LIST_PRICE or ":" in model:
+    found = _PROVIDERS[maker].find_model(model, all_providers=providers) if maker in _SOLD_AT_LIST_PRICE else None
+    if found is None:
         return None
-    return _PROVIDERS[maker].find_model(model, all_providers=providers)
+    shorter, longer = sorted((model.replace(".", "-"), found.id.replace(".", "-")), key=len)
+    is_same = re.fullmatch(re.escape(shorter) + r"(-[0-9]{4,8}|-[0-9-]{10})?", longer)  # the book matches `…-fast` too
+    return found if is_same else None
 
 
 def _has_prices(model: Any, part: tuple[str, str], at: datetime.datetime) -> bool:
