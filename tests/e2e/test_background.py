@@ -16,7 +16,11 @@ pytestmark = pytest.mark.sdk
 
 @pytest.mark.parametrize(
     ("kind", "told"),
-    [("response", {"states": ["in_progress", "completed", "completed"]}), ("batch", {"results": 600})],
+    [
+        ("response", {"states": ["in_progress", "completed", "completed"]}),
+        ("file", {"states": ["validating", "in_progress", "completed", "completed"]}),
+        ("batch", {"results": 600}),
+    ],
 )
 def test_it_is_charged_once_its_usage_is_told(
     product: Product, providers: Providers, kind: str, told: dict[str, object]
@@ -32,8 +36,9 @@ def test_it_is_charged_once_its_usage_is_told(
     try:
         assert running.stdout is not None
         begun = running.stdout.readline()
-        assert '"queued"' in begun or '"in_progress"' in begun
-        eventually(lambda: product.log(kind="result", agent=agent.name) != [], "the result of what began it")
+        assert json.loads(begun)["status"] in ("queued", "in_progress", "validating")
+        calls = 2 if kind == "file" else 1
+        eventually(lambda: len(product.log(kind="result", agent=agent.name)) == calls, "the result of what began it")
         spend = product.spend(agent.name)
         assert spend["settled_usd"] == 0
         assert spend["reserved_usd"] * 1e9 >= providers.bill.total_nano() > 0
@@ -58,3 +63,24 @@ def test_a_stranger_who_asks_pays_nothing(product: Product, providers: Providers
     eventually(lambda: product.spend("beginner")["settled_usd"] > 0, "the charge")
     assert round(product.spend("beginner")["settled_usd"] * 1e9) == providers.bill.total_nano()
     assert product.spend("stranger")["settled_usd"] == 0
+
+
+def test_a_batch_of_a_file_that_the_agent_did_not_upload_is_refused(product: Product, providers: Providers) -> None:
+    upload = "import json, openai; c = openai.OpenAI(api_key='x'); b = {'model': 'gpt-4.1-mini', 'max_tokens': 9,"
+    upload += " 'messages': []}; l = {'custom_id': '1', 'method': 'POST', 'url': '/v1/chat/completions', 'body': b}"
+    upload += "; print(json.dumps(c.files.create(file=('b', json.dumps(l).encode()), purpose='batch').id))"
+    (file_id,) = run_agent(product, product.agent("uploader", cap_usd="1"), [client("x")[0], "-c", upload])
+    begin = f"""
+import json, openai
+try:
+    openai.OpenAI(api_key='x').batches.create(
+        input_file_id={file_id!r}, endpoint='/v1/chat/completions', completion_window='24h')
+    print(json.dumps('begun'))
+except openai.PermissionDeniedError as error:
+    print(json.dumps(error.response.json()['error']['message']))
+"""
+    (told,) = run_agent(product, product.agent("thief", cap_usd="1"), [client("x")[0], "-c", begin])
+    assert "Upload its file through Douane" in told
+    assert providers.stand_in.seen("POST", "/v1/batches") == []
+    (told,) = run_agent(product, product.agent("uploader"), [client("x")[0], "-c", begin])
+    assert told == "begun"

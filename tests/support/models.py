@@ -25,7 +25,9 @@ class OpenAI:
         self.bill = bill
         self.realtime = Realtime(bill)
         self._behind: dict[str, list[dict[str, object]]] = {}
-        """What background responses answer when they are asked after, the last again and again."""
+        """What background responses and batches answer when they are asked after, the last again and again."""
+        self._files: dict[str, list[str]] = {}
+        """The models of the requests of each uploaded file."""
 
     async def __call__(self, exchange: Exchange) -> None:
         seen = exchange.seen
@@ -34,6 +36,10 @@ class OpenAI:
         elif seen.path.rpartition("/")[2] in self._behind:
             answers = self._behind[seen.path.rpartition("/")[2]]
             await exchange.json(200, answers.pop(0) if len(answers) > 1 else answers[0])
+        elif seen.path == "/v1/files" and seen.method == "POST":
+            await self._upload(exchange)
+        elif seen.path == "/v1/batches" and seen.method == "POST":
+            await self._batch(exchange)
         elif seen.path == "/v1/models":
             models = [{"id": name, "object": "model", "owned_by": "openai"} for name in NANO_PER_TOKEN]
             await exchange.json(200, {"object": "list", "data": models})
@@ -82,6 +88,47 @@ class OpenAI:
             await exchange.send(event({**common, "choices": [], "usage": usage}))
         await exchange.send(b"data: [DONE]\n\n")
         await exchange.finish()
+
+    async def _upload(self, exchange: Exchange) -> None:
+        body = exchange.seen.body
+        lines = [line for line in body.split(b"\r\n\r\n")[-1].split(b"\r\n--")[0].split(b"\n") if line]
+        name = f"file-{len(self._files)}"
+        self._files[name] = [orjson.loads(line)["body"]["model"] for line in lines]
+        told = {"id": name, "object": "file", "bytes": len(body), "created_at": 1_790_000_000, "filename": "b.jsonl"}
+        await exchange.json(200, told | {"purpose": "batch", "status": "processed"})
+
+    async def _batch(self, exchange: Exchange) -> None:
+        """Bill all of it at half the price; two questions see it at work."""
+        wanted = orjson.loads(exchange.seen.body)
+        models = self._files[wanted["input_file_id"]]
+        key = exchange.seen.header("authorization") or ""
+        used = [self.bill.add(key, model, percent=50) for model in models]
+        given, made = (sum(numbers) for numbers in zip(*used, strict=True))
+        name = f"batch_{self.bill.count():032x}"
+        counts = {"total": len(models), "completed": 0, "failed": 0}
+        begun = {
+            "id": name,
+            "object": "batch",
+            "endpoint": wanted["endpoint"],
+            "completion_window": "24h",
+            "created_at": 1_790_000_000,
+            "input_file_id": wanted["input_file_id"],
+            "output_file_id": None,
+            "model": models[0],
+            "status": "validating",
+            "request_counts": counts | {"total": 0},
+            "usage": None,
+        }
+        usage = {
+            "input_tokens": given,
+            "input_tokens_details": {"cached_tokens": 0},
+            "output_tokens": made,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": given + made,
+        }
+        done = {"status": "completed", "request_counts": counts | {"completed": len(models)}, "usage": usage}
+        self._behind[name] = [begun, begun | {"status": "in_progress", "request_counts": counts}, begun | done]
+        await exchange.json(200, begun)
 
     async def _embeddings(self, exchange: Exchange) -> None:
         model = orjson.loads(exchange.seen.body)["model"]

@@ -30,7 +30,7 @@ from douane.core.mask import mask_arguments, mask_text
 from douane.core.money import format_usd, usd_from_nano
 from douane.core.policy import Uncountable
 from douane.core.policy.policy import UNEVALUABLE_CODE
-from douane.core.pricing import Plan
+from douane.core.pricing import Plan, Uploads
 from douane.core.refusal import ReasonCode, Refusal, RequestAmbiguous
 from douane.core.request import asks_for_websocket, is_signed, known_method, semantic_digest
 from douane.core.review import ReviewState
@@ -90,6 +90,7 @@ class Admission:
         self._refuse_reason = refuse_reason
         self._inspector = inspector
         self._hints = Hints()
+        self._uploads = Uploads()
         self._settle_part = settle_part
         self.typical = TypicalCosts()
         self.open_calls: Counter[str] = Counter()
@@ -153,6 +154,9 @@ class Admission:
         call.classification = inspection.classification
         call.request_digest = inspection.digest
         request = inspection.request
+        batch = self._uploads.plan(principal.name, request, inspection.classification, rules.prices)
+        if batch is not None:
+            inspection = replace(inspection, plan=batch)
         if (why := await self._destinations.forbidden(request.host, request.port)) is not None:
             return Refusal(ReasonCode.DESTINATION_FORBIDDEN, why)
         budget: Budget = policy.budget(principal.name, principal.labels, principal.cap_nano)
@@ -251,7 +255,8 @@ class Admission:
             meter=(lambda status, headers: rules.prices.meter(plan, status, headers)) if plan and not socket else None,
             rewrites_response=plan.strip_usage if plan else False,
             assumed_nano=assumed_nano,
-            listener=self._hints.listener(request, classification),
+            listener=self._hints.listener(request, classification)
+            or self._uploads.listener(principal.name, request, classification, rules.prices),
             socket=socket,
         )
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from douane.core.catalog.hints import Listener
 from douane.core.charge import Charge
 from douane.core.decision import Principal
+from douane.core.listener import Listener
 from douane.core.request import RawRequest
 from douane.core.tool import Classification
 from douane.store.interface import Result

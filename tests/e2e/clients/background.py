@@ -13,6 +13,17 @@ if sys.argv[1] == "response":
     input()
     states = [client.responses.retrieve(begun.id).status for _ in range(3)]
     print(json.dumps({"states": states}), flush=True)
+elif sys.argv[1] == "file":
+    client = openai.OpenAI(api_key="sk-background")
+    asked = {"model": "gpt-4.1-mini", "max_tokens": 500, "messages": [{"role": "user", "content": "hi"}]}
+    lines = [{"custom_id": str(n), "method": "POST", "url": "/v1/chat/completions", "body": asked} for n in range(200)]
+    content = b"\n".join(json.dumps(line).encode() for line in lines)
+    file = client.files.create(file=("b.jsonl", content), purpose="batch")
+    batch = client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+    print(json.dumps({"id": batch.id, "status": batch.status, "file": file.id}), flush=True)
+    input()
+    states = [client.batches.retrieve(batch.id).status for _ in range(4)]
+    print(json.dumps({"states": states}), flush=True)
 else:
     messages = anthropic.Anthropic(api_key="sk-ant-background").messages
     params = {"model": "claude-haiku-4-5", "max_tokens": 500, "messages": [{"role": "user", "content": "hi"}]}

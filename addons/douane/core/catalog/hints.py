@@ -6,18 +6,16 @@ A server that calls a tool destructive is believed, so that the tool is held; on
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import orjson
 
 from douane.core.catalog.mcp import server_of, tool_of
-from douane.core.decode import DecodeError, Decoder, decoder
+from douane.core.listener import Listener
 from douane.core.request import CanonicalRequest
 from douane.core.tool import Classification, Tier
-from douane.core.usage.sse import EventSplitter, data_of
 
-MOST_BYTES = 1024 * 1024
-"""Of one answer: several hundred tools. A longer one is not read."""
 MOST_TOOLS = 10_000
 """Those that were named destructive longest ago are forgotten first."""
 
@@ -45,56 +43,9 @@ class Hints:
         lists = any(
             tool.startswith("mcp.") and tool.endswith(".tools.list") for tool in (found.tool, *found.operations)
         )
-        return Listener(self, server_of(request.host)) if lists else None
+        return Listener(partial(self._read, server_of(request.host))) if lists else None
 
-    def note(self, tool: str) -> None:
-        """Remember that a server calls this tool destructive."""
-        self._destructive.pop(tool, None)
-        self._destructive[tool] = None
-        if len(self._destructive) > MOST_TOOLS:
-            del self._destructive[next(iter(self._destructive))]
-
-
-class Listener:
-    """Reads one answer as it passes. Never raises: what it cannot read tells nothing."""
-
-    def __init__(self, hints: Hints, server: str) -> None:
-        self._hints = hints
-        self._server = server
-        self._decoder: Decoder | None = None
-        self._events: EventSplitter | None = None
-        self._kept = bytearray()
-
-    def start(self, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> None:
-        """The head of the answer."""
-        fields = {name.lower(): value.decode("latin-1") for name, value in headers}
-        if fields.get(b"content-type", "").startswith("text/event-stream"):
-            self._events = EventSplitter()
-        try:
-            self._decoder = decoder(fields.get(b"content-encoding", ""), MOST_BYTES) if status == 200 else None
-        except DecodeError:
-            self._decoder = None
-
-    def feed(self, data: bytes) -> None:
-        """The next bytes of the answer, nothing at its end. An event is read before the client has all of it."""
-        if self._decoder is None:
-            return
-        try:
-            decoded = self._decoder.feed(data) if data else b""
-        except DecodeError:
-            self._decoder = None
-            return
-        if self._events is not None:
-            for piece in self._events.feed(decoded):
-                self._read(data_of(piece.data))
-            return
-        self._kept += decoded
-        if len(self._kept) > MOST_BYTES:
-            self._decoder = None
-        elif not data:
-            self._read(bytes(self._kept))
-
-    def _read(self, text: bytes) -> None:
+    def _read(self, server: str, text: bytes) -> None:
         if b"destructiveHint" not in text:
             return
         try:
@@ -105,7 +56,14 @@ class Listener:
             for tool in _list(_member(_member(answer, "result"), "tools")):
                 name = _member(tool, "name")
                 if isinstance(name, str) and _member(_member(tool, "annotations"), "destructiveHint") is True:
-                    self._hints.note(tool_of(self._server, name))
+                    self.note(tool_of(server, name))
+
+    def note(self, tool: str) -> None:
+        """Remember that a server calls this tool destructive."""
+        self._destructive.pop(tool, None)
+        self._destructive[tool] = None
+        if len(self._destructive) > MOST_TOOLS:
+            del self._destructive[next(iter(self._destructive))]
 
 
 def _member(value: Any, name: str) -> Any:

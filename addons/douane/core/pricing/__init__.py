@@ -5,6 +5,7 @@ from douane.core.pricing.compile import BOOK_VERSION, known_models, known_provid
 from douane.core.pricing.meter import ResponseMeter
 from douane.core.pricing.row import PriceRow
 from douane.core.pricing.stated import OverlayPrice, ToolFee, overlay_line
+from douane.core.pricing.uploads import Uploads
 
 __all__ = [
     "BOOK_VERSION",
@@ -14,6 +15,7 @@ __all__ = [
     "PriceRow",
     "ResponseMeter",
     "ToolFee",
+    "Uploads",
     "known_models",
     "known_providers",
     "overlay_line",

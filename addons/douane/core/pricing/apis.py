@@ -23,6 +23,7 @@ from douane.core.usage import (
     cohere,
     gemini,
     ollama,
+    openai_batch,
     openai_chat,
     openai_media,
     openai_responses,
@@ -62,6 +63,8 @@ SPEECH = Api("openai.speech", openai_bounds.speech, openai_media.Audio)
 TRANSCRIPTION = Api("openai.transcription", openai_bounds.transcription, openai_media.Audio, takes_forms=True)
 MESSAGES = Api("anthropic.messages", anthropic_bounds.messages, anthropic.AnthropicMessages)
 BATCH = Api("anthropic.batch", anthropic_bounds.batch, anthropic.BatchBegun)
+OPENAI_BATCH = Api("openai.batch", openai_bounds.nothing, openai_batch.OpenAIBatch)
+OPENAI_BATCH_POLL = Api("openai.batch", openai_bounds.nothing, openai_batch.OpenAIBatch, later=True)
 BATCH_RESULTS = Api(
     "anthropic.batch.results", openai_bounds.nothing, anthropic.AnthropicBatch, streams_as="lines", later=True
 )
@@ -121,6 +124,7 @@ _ROUTES = (
 _POLLS = {
     re.compile(r".*/responses/(?P<id>[^/]+)(/cancel)?"): POLL,
     re.compile(r".*/v1/messages/batches/(?P<id>[^/]+)/results"): BATCH_RESULTS,
+    re.compile(r"/v1/batches/(?P<id>[^/]+)(/cancel)?"): OPENAI_BATCH_POLL,
 }
 
 

@@ -21,6 +21,8 @@ from douane.core.pricing.apis import (
     GEMINI,
     INVOKE,
     MESSAGES,
+    OPENAI_BATCH,
+    OPENAI_BATCH_POLL,
     POLL,
     REALTIME,
     RESPONSES,
@@ -106,6 +108,7 @@ _SENDS_USAGE_UNASKED = frozenset(
 )
 """Whose streams report their usage in any case; some of them refuse a request with `stream_options`."""
 
+_PERCENT_BY_REQUEST = (CHAT, RESPONSES, EMBEDDINGS, POLL, REALTIME, OPENAI_BATCH, OPENAI_BATCH_POLL)
 _BATCH: PriceContext = (("processing", "batch"),)
 
 
@@ -312,6 +315,14 @@ class PriceBook:
             return Unpriced(None, "A realtime socket has to name one model in its query, and no call or intent.")
         return self._plan(request, REALTIME, provider, {"model": named[0]}, now, streams=True)
 
+    def batch_plan(self, host: str, model: str, bound: Bound, now: datetime.date) -> Plan | Unpriced:
+        """Bound a batch of OpenAI by what its requests may cost, at the price of batches."""
+        percent = 100 if host == "api.openai.com" else _REGIONAL_PERCENT
+        reserve_nano = self._worst_nano("openai", model, now, (_BATCH,), percent, bound)
+        if reserve_nano is None:
+            return Unpriced(shown(model), f"{shown(model)} has no price for all that the batch may use.")
+        return Plan(OPENAI_BATCH, "openai", model, False, reserve_nano, None, False, now, (_BATCH,), percent, bound)
+
     def socket_plan_of(self, plan: Plan, model: str) -> Plan | None:
         """The plan of a socket with another model in it; None where that has no price."""
         row = self.row(plan.provider, model, plan.day, ())
@@ -374,7 +385,7 @@ class PriceBook:
         context = _answered(plan, usage)
         if context is None:
             return None
-        by_request = plan.api in (CHAT, RESPONSES, EMBEDDINGS, POLL, REALTIME) or plan.provider == "google"
+        by_request = plan.api in _PERCENT_BY_REQUEST or plan.provider == "google"
         percent = plan.percent if by_request else 100
         if usage.geography == "us":
             percent = _REGIONAL_PERCENT

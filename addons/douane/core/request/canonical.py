@@ -12,7 +12,7 @@ from typing import Any
 
 from douane.core.decode import DecodeError, decode_body
 from douane.core.refusal import RequestAmbiguous
-from douane.core.request.fields import Pairs, read_json, read_multipart, read_pairs
+from douane.core.request.fields import Pairs, read_json, read_multipart, read_pairs, read_parts
 from douane.core.request.path import read_path
 from douane.core.request.raw import METHODS, RawRequest
 
@@ -146,6 +146,12 @@ class CanonicalRequest:
                 self._multipart = _UNREAD
                 self._multipart = read_multipart(self.body, self.content_type)
         return self._multipart  # type: ignore[no-any-return]
+
+    def parts(self) -> list[tuple[str, bool, bytes]] | None:
+        """(name, whether it is a file, content) of each part of a form-data body; raises `RequestAmbiguous`."""
+        if self.body and self.media_type == MULTIPART and self.content_type is not None:
+            return read_parts(self.body, self.content_type)
+        return None
 
     def _lenient_form(self) -> tuple[Pairs | None, str | None]:
         if self._form is _UNREAD:

@@ -79,24 +79,31 @@ def boundary_of(content_type: str) -> bytes:
 
 def read_multipart(body: bytes, content_type: str) -> tuple[tuple[str, str | None], ...]:
     """Names and texts of a form-data body (RFC 7578), None for a file's; raises `RequestAmbiguous`."""
+    try:
+        return tuple(
+            (name, None if is_file else content.decode("utf-8"))
+            for name, is_file, content in read_parts(body, content_type)
+        )
+    except UnicodeDecodeError:
+        raise RequestAmbiguous("a multipart text that is not UTF-8") from None
+
+
+def read_parts(body: bytes, content_type: str) -> list[tuple[str, bool, bytes]]:
+    """(name, whether it is a file, content) of each part of a form-data body; raises `RequestAmbiguous`."""
     delimiter = b"--" + boundary_of(content_type)
     if body.count(delimiter) > MOST_FIELDS:
         raise RequestAmbiguous("a multipart body of too many parts")
     pieces = (b"\r\n" + body).split(b"\r\n" + delimiter)
     if len(pieces) < 2 or pieces[0].strip() or pieces[-1].rstrip(b" \t\r\n") != b"--":
         raise RequestAmbiguous("a multipart body that is not closed")
-    found: list[tuple[str, str | None]] = []
+    found: list[tuple[str, bool, bytes]] = []
     for piece in pieces[1:-1]:
         padding, line_end, rest = piece.partition(b"\r\n")
         head, blank, content = (b"\r\n" + rest).partition(b"\r\n\r\n")
         if padding.strip(b" \t") or not line_end or not blank:
             raise RequestAmbiguous("a multipart body with a broken part")
-        name, is_file = _part(head.decode("utf-8", "replace"))
-        try:
-            found.append((name, None if is_file else content.decode("utf-8")))
-        except UnicodeDecodeError:
-            raise RequestAmbiguous("a multipart text that is not UTF-8") from None
-    return tuple(found)
+        found.append((*_part(head.decode("utf-8", "replace")), content))
+    return found
 
 
 def _part(head: str) -> tuple[str, bool]:
