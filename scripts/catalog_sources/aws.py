@@ -36,6 +36,10 @@ _VERSIONED = {"elb", "elbv2"}
 """Services whose operations only the API's version tells apart."""
 
 
+_QUERIED = {"sqs": "/{AccountId}/{QueueName}"}
+"""Services that still answer the query protocol, which newer models leave out, and where their resources stand."""
+
+
 def read(releases: list[Files], access: Files) -> list[Api]:
     """One API a service, named as boto3's client."""
     levels = _Levels(access)
@@ -67,6 +71,7 @@ def _services(files: Files) -> dict[str, list[dict[str, Any]]]:
 def _api(service: str, model: dict[str, Any], levels: _Levels, hosts: list[str], source: str) -> Api:
     meta = model["metadata"]
     protocols = meta.get("protocols") or [meta["protocol"]]
+    protocols = list(dict.fromkeys([*protocols, *(["query"] if service in _QUERIED else [])]))
     signing = meta.get("signingName") or meta["endpointPrefix"]
     services = (signing, meta["endpointPrefix"], meta.get("serviceId", "").lower().replace(" ", ""), service)
     operations: list[Described] = []
@@ -107,7 +112,9 @@ def _routes(
 ) -> list[Described]:
     name = tool.rpartition(".")[2]
     members["reads"] = _READS.get(protocol, "any")
-    if meta["endpointPrefix"] == "ec2" and protocol == "ec2" and members["tier"] != "reversible":
+    shape = shapes.get((described.get("input") or {}).get("shape", ""), {})
+    # Some operations of EC2 have no such parameter, and nobody says that they honour it.
+    if protocol == "ec2" and "DryRun" in shape.get("members", {}) and members["tier"] != "reversible":
         members["lowers"] = [
             {"argument": "DryRun", "equals": ["true"], "tier": "reversible", "why": "DryRun only rehearses"}
         ]
@@ -118,7 +125,8 @@ def _routes(
         versioned = tool.split(".")[1] in _VERSIONED
         key, value = ("Action&Version", f"{name}&{meta['apiVersion']}") if versioned else ("Action", name)
         return [
-            Described(tool, method, "/", selector=Selector("form", key, value), members=members)
+            Described(tool, method, path, selector=Selector("form", key, value), members=members)
+            for path in filter(None, ("/", _QUERIED.get(tool.split(".")[1])))
             for method in ("POST", "GET")
         ]
     if protocol == "smithy-rpc-v2-cbor":
@@ -126,7 +134,6 @@ def _routes(
         return [Described(tool, "POST", f"/service/{target}/operation/{name}", members=members)]
     path, _, query = described["http"]["requestUri"].partition("?")
     template = re.sub(r"\{([^{}]+)\+\}", r"{*\1}", path).rstrip("/") or "/"
-    shape = shapes.get((described.get("input") or {}).get("shape", ""), {})
     payload = shapes.get((shape.get("members", {}).get(shape.get("payload", "")) or {}).get("shape", ""), {})
     if payload.get("type") in ("blob", "string"):
         members["reads"] = "any"

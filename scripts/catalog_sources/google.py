@@ -16,6 +16,10 @@ _MODELS = frozenset({"aiplatform", "generativelanguage"})
 """APIs that serve models: whatever is posted there is charged."""
 
 
+_WRITES = re.compile(r"(^|[_.])(create|insert|update|copy\w*|touch|trash|untrash|renew)$")
+"""What writes although a scope is listed that only reads: some documents list every scope that the API has."""
+
+
 def read(files: Files) -> list[Api]:
     """One API for all versions of each."""
     documents: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -89,7 +93,8 @@ def _declared(tool: str, method: dict[str, Any]) -> str:
     readonly = [scope for scope in scopes if scope.endswith((".readonly", ".read-only", "/readonly"))]
     if not readonly or method["httpMethod"] not in ("GET", "POST"):
         return ""
-    if method["httpMethod"] == "POST" and RAISING.search(words(tool.partition(".")[2])):
+    name = words(tool.partition(".")[2])
+    if method["httpMethod"] == "POST" and (RAISING.search(name) or _WRITES.search(name)):
         return ""
     return "Google: a readonly scope suffices"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from catalog_sources import aws, generated, github, google, kubernetes, msgraph, openapi, slack, stainless, stripe
@@ -103,6 +103,12 @@ DOCUMENTS: list[tuple[str, list[str], list[str] | None]] = [
     ("apple", ["apple.com/*"], ["api.appstoreconnect.apple.com"]),
 ]  # fmt: skip
 
+_ALSO: dict[str, Callable[[Described], Described]] = {
+    "jira": lambda found: replace(found, template=f"/ex/jira/{{cloudId}}{found.template}"),  # at api.atlassian.com
+    "telegram": lambda found: replace(found, method="GET"),
+}
+"""Other ways to the same operations, which the descriptions leave out."""
+
 MODEL_PROVIDERS = frozenset({"groq", "together", "mistral"})
 
 
@@ -173,7 +179,10 @@ def _document(kept: Packages, provider: str, names: list[str], hosts: list[str] 
         end = ".json" if name.endswith("*") else f"{name.rpartition('/')[2]}.json"
         wanted += [path[12:-5] for path in files.names(start, end) if name.endswith("*") or path[12:-5] == name]
     assert wanted, names
-    return openapi.read(files, provider, wanted, hosts=hosts)
+    api = openapi.read(files, provider, wanted, hosts=hosts)
+    if also := _ALSO.get(provider):
+        api.operations += [also(found) for found in api.operations]
+    return api
 
 
 def _api(provider: str, operations: list[Described], hosts: list[str], source: str) -> Api:

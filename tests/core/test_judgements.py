@@ -118,6 +118,12 @@ BODIES: dict[str, set[str]] = {
     "cloudflare.accounts.tokens.create": {"name"},
     "cloudflare.user.tokens.create": {"name"},
     "cloudflare.r2.temporary_credentials.create": {"bucket"},
+    "cloudflare.workers.domains.update": {"hostname", "service"},
+    "google.directory.chromeosdevices.action": {"action"},
+    "google.directory.mobiledevices.action": {"action"},
+    "google.directory.users.createGuest": {"primaryGuestEmail"},
+    "google.directory.users.insert": {"primaryEmail"},
+    "msgraph.servicePrincipals.create": {"appId"},
 }
 
 

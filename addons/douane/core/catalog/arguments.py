@@ -101,6 +101,8 @@ def _multipart(request: CanonicalRequest, found: dict[str, Any]) -> Pairs:
             found[name] = "a file"
         else:
             pairs.append((name, text))
+    if override_in(name.strip("[] ") for name, _ in pairs) is not None:
+        raise RequestAmbiguous("a method override inside form-data")
     return tuple(pairs)
 
 
@@ -187,7 +189,11 @@ def _joined(pairs: Pairs, names: list[str]) -> list[str]:
     return ["&".join(values[0] for values in found)]
 
 
-def values_of(arguments: Mapping[str, Any], name: str) -> list[Any]:
-    """The values of an argument, its form members `name[…]` included."""
+def values_of(request: CanonicalRequest, arguments: Mapping[str, Any], name: str) -> list[Any]:
+    """The values of an argument, its form members `name[…]` included; of `x-…` as a header, or signed into a query."""
+    if name.startswith("x-"):
+        wanted = name.encode()
+        found: list[Any] = [text for key, text in request.query if key.lower() == name]
+        return found + [value.decode("latin-1").strip() for key, value in request.raw.headers if key.lower() == wanted]
     found = [arguments[name]] if name in arguments else []
     return found + [value for other, value in arguments.items() if other.startswith(f"{name}[")]

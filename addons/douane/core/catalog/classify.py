@@ -161,7 +161,7 @@ def _matched(request: CanonicalRequest, places: Sequence[Place]) -> Classificati
     if shard.name == _BUCKETS and (bucket := _BUCKET.match(request.host)) is not None:
         parameters = {"Bucket": bucket[1], **parameters}
     arguments = read_arguments(request, operation, shard.reads, parameters)
-    tier, evidence = _by_body([place.match.operation for place in places], operation, arguments)
+    tier, evidence = _by_body(request, [place.match.operation for place in places], operation, arguments)
     if len(places) == 1 and operation.lowers and request.other_method is None:
         tier, evidence = _rehearsed(request, operation, shard, tier, evidence)
     return Classification(
@@ -193,19 +193,23 @@ def _kubernetes(request: CanonicalRequest, shard: Shard) -> tuple[Operation, dic
     if known is None:
         known = Operation(worst.tool, worst.tier, worst.nature, evidence=worst.why)
     if known.tier is not Tier.REVERSIBLE:
-        known = replace(known, lowers=REHEARSED)
-        if request.body and method in ("PUT", "PATCH") and stops(request.json()):
-            known = replace(known, tier=Tier.IRREVERSIBLE, evidence="body: replicas=0 stops all of it")
+        # A delete with options in its body has none in its query: the API reads the one or the other.
+        if worst.rehearsable and not (request.body and method == "DELETE"):
+            known = replace(known, lowers=REHEARSED)
+        if request.body and method in ("PUT", "PATCH") and (why := stops(request.json())):
+            known = replace(known, tier=Tier.IRREVERSIBLE, evidence=f"body: {why}")
     return known, worst.parameters
 
 
-def _by_body(operations: Sequence[Operation], worst: Operation, arguments: Mapping[str, Any]) -> tuple[Tier, str]:
+def _by_body(
+    request: CanonicalRequest, operations: Sequence[Operation], worst: Operation, arguments: Mapping[str, Any]
+) -> tuple[Tier, str]:
     """The tier that the body's members make of the worst of some operations, and why."""
     tier, evidence = worst.tier, worst.evidence
     for operation in operations:
         for predicate in operation.raises:
             if predicate.tier.rank > tier.rank and any(
-                predicate.applies_to(value) for value in values_of(arguments, predicate.argument)
+                predicate.applies_to(value) for value in values_of(request, arguments, predicate.argument)
             ):
                 tier, evidence = predicate.tier, f"body: {predicate.why}"
     return tier, evidence
@@ -215,10 +219,11 @@ def _rehearsed(
     request: CanonicalRequest, operation: Operation, shard: Shard, tier: Tier, evidence: str
 ) -> tuple[Tier, str]:
     """The tier of a call that the provider surely only rehearses: as a parameter of the query, or of the form where it
-    reads one. The same word inside a JSON body may mean nothing to it."""
+    reads one. The same word inside a JSON body may mean nothing to it, nor one in the query beside a form."""
     pairs = request.query
     if (operation.reads or shard.reads) == "form" and request.method not in SAFE_METHODS:
-        pairs = (*pairs, *(request.form() or ()))
+        form = request.form() or ()
+        pairs = () if pairs and form else (*pairs, *form)
     for predicate in operation.lowers:
         if [text for name, text in pairs if name == predicate.argument] in [[wanted] for wanted in predicate.equals]:
             return predicate.tier, f"body: {predicate.why}"

@@ -19,6 +19,7 @@ from graphql.language import (
 
 from douane.core.refusal import RequestAmbiguous
 from douane.core.request import SAFE_METHODS, CanonicalRequest
+from douane.core.request.fields import refuse_twins
 from douane.core.tool import Nature, Tier
 
 MOST_DOCUMENT_CHARACTERS = 100_000
@@ -77,6 +78,7 @@ def _requests(request: CanonicalRequest) -> list[dict[str, Any]]:
     if "query" in in_query:
         raise RequestAmbiguous("a GraphQL document in the query string of a POST")
     if request.media_type == "application/graphql":
+        request.refuse_charset()
         try:
             return [{"query": request.body.decode("utf-8")}]
         except UnicodeDecodeError:
@@ -85,6 +87,8 @@ def _requests(request: CanonicalRequest) -> list[dict[str, Any]]:
     items = body if isinstance(body, list) else [body]
     if not 0 < len(items) <= MOST_REQUESTS or not all(isinstance(item, dict) for item in items):
         raise RequestAmbiguous("a GraphQL request without its document, or too many in one")
+    for item in items:
+        refuse_twins(item)
     return items
 
 

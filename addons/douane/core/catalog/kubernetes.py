@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from douane.core.catalog.operation import Predicate
@@ -14,7 +14,9 @@ from douane.core.tool import Nature, Tier
 _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _RUNS = frozenset({"exec", "attach", "portforward", "proxy"})
 """Subresources that reach into what runs, whatever the method."""
-_PERMISSIONS = frozenset({"rbac.authorization.k8s.io", "admissionregistration.k8s.io", "apiregistration.k8s.io"})
+_PERMISSIONS = frozenset({"rbac.authorization.k8s.io", "admissionregistration.k8s.io", "apiregistration.k8s.io",
+                          "authorization.openshift.io", "security.openshift.io", "user.openshift.io",
+                          "oauth.openshift.io"})  # fmt: skip
 _REVIEWS = frozenset({"selfsubjectaccessreviews", "selfsubjectrulesreviews", "localsubjectaccessreviews",
                       "subjectaccessreviews", "selfsubjectreviews", "tokenreviews"})  # fmt: skip
 """Created to ask a question; nothing is kept."""
@@ -27,19 +29,27 @@ _SUBRESOURCES_THAT_ACT = {
     "approval": Nature.PERMISSIONS,
 }
 REHEARSED = (Predicate("dryRun", ("All",), Tier.REVERSIBLE, "dryRun=All only rehearses"),)
+_REHEARSABLE = frozenset({"", "status", "scale", "eviction", "binding", "ephemeralcontainers", "approval", "finalize"})
+"""Subresources that honour `dryRun`: an exec or a proxy runs all the same, and a token is minted."""
 
 
-def stops(body: object) -> bool:
-    """Whether a body leaves no replica running, as an object or as a JSON patch."""
+def stops(body: object) -> str:
+    """Why a body may leave no replica running, as an object or as a JSON patch; nothing for one that leaves some."""
     if isinstance(body, dict):
         spec = body.get("spec")
-        return isinstance(spec, dict) and spec.get("replicas", 1) in (0, "0", None)
-    if isinstance(body, list):
-        return any(
-            isinstance(step, dict) and str(step.get("path", "")).endswith("replicas") and step.get("value") in (0, "0")
-            for step in body
-        )
-    return False
+        stopped = isinstance(spec, dict) and spec.get("replicas", 1) in (0, "0", None)
+    elif isinstance(body, list):
+        stopped = any(isinstance(step, dict) and _step_stops(step) for step in body)
+    else:  # YAML or protobuf
+        return "it is not JSON, and what it says is not read"
+    return "replicas=0 stops all of it" if stopped else ""
+
+
+def _step_stops(step: Mapping[str, object]) -> bool:
+    path, value = str(step.get("path", "")), step.get("value")
+    if path.endswith("replicas"):  # what is copied there, the object has
+        return value in (0, "0") or step.get("op") in ("copy", "move")
+    return bool(stops({"spec": value} if path == "/spec" else value)) if isinstance(value, dict) else False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +61,8 @@ class Resource:
     nature: Nature
     parameters: dict[str, str]
     why: str
+    rehearsable: bool = True
+    """Whether the API surely honours `dryRun` there, as it does for its own groups."""
 
 
 def read_path(method: str, segments: Sequence[str]) -> Resource | None:
@@ -62,7 +74,7 @@ def read_path(method: str, segments: Sequence[str]) -> Resource | None:
         group, rest = parts[1], parts[3:]
     else:
         return None
-    watches = rest[0] == "watch" and len(rest) > 1
+    watches = rest[0] == "watch" and len(rest) > 1 and method == "GET"
     rest = rest[1:] if watches else rest
     parameters = {}
     if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in ("status", "finalize"):
@@ -80,7 +92,10 @@ def read_path(method: str, segments: Sequence[str]) -> Resource | None:
         verb = {"get": "list", "delete": "deletecollection"}.get(verb, verb)
     verb = "watch" if watches else verb
     tool = ".".join(word for word in ("k8s", group, plural, subresource, verb) if word)
-    return Resource(tool, *_judged(group, plural, subresource, verb), parameters, f"Kubernetes verb: {verb}")
+    rehearsable = subresource in _REHEARSABLE and ("." not in group or group.endswith(".k8s.io"))
+    return Resource(
+        tool, *_judged(group, plural, subresource, verb), parameters, f"Kubernetes verb: {verb}", rehearsable
+    )
 
 
 def _judged(group: str, plural: str, subresource: str, verb: str) -> tuple[Tier, Nature]:

@@ -20,6 +20,7 @@ import orjson
 
 from douane.core.refusal import RequestAmbiguous
 from douane.core.request import CanonicalRequest
+from douane.core.request.fields import refuse_twins
 from douane.core.tool import Nature, Tier
 
 MOST_CALLS = 100
@@ -110,6 +111,8 @@ def _is_call(item: Any) -> bool:
 
 
 def _read(server: str, item: dict[str, Any], judged: Judgements, *, described: bool) -> Calls:
+    refuse_twins(item)
+    refuse_twins(item.get("params"))
     method = item.get("method") or "response"
     least = Tier.REVERSIBLE if described else Tier.VISIBLE
     if method != "tools/call":

@@ -26,6 +26,9 @@ _OVERRIDE = re.compile(
 _AFTER_SEMICOLON = re.compile(rb";\s*_method=", re.IGNORECASE)
 """Older servers part a query's and a form's fields by semicolons too."""
 
+_CALLS_BY_GET = {"slack": "api", "telegram": "bot", "mandrill": "api", "nexmo": ""}
+"""Providers whose paths name what to do, and do it for a GET as well: what the first segment begins with there."""
+
 _MODEL_PATH = re.compile(
     r"/(responses|messages|embeddings?|chat|completions|rerank|generate|embed|ocr|predictions)$"
     r"|/text-to-speech/[^/]+(/stream)?$"
@@ -47,7 +50,7 @@ def unmatched(request: CanonicalRequest, provider: str) -> Classification:
 
 def _unknown(request: CanonicalRequest, provider: str, *, serves_models: bool) -> Classification:
     method = worse_method(request.method, request.other_method or request.method)
-    safe = method in SAFE_METHODS
+    safe = method in SAFE_METHODS and not _acts_by_get(request, provider)
     return Classification(
         tool=f"{provider}.unmatched.{method.lower()}",
         tier=Tier.REVERSIBLE if safe else Tier.IRREVERSIBLE,
@@ -59,6 +62,14 @@ def _unknown(request: CanonicalRequest, provider: str, *, serves_models: bool) -
         summary="" if safe else f"An operation of {provider} that the catalog does not know: {_shown(request, method)}",
         evidence="unknown operation of a known provider",
     )
+
+
+def _acts_by_get(request: CanonicalRequest, provider: str) -> bool:
+    """Whether a read by its method may be any operation: one of AWS by its `Action`, or one that its path names."""
+    if provider == "aws":
+        return any(name.lower() == "action" for name, _ in request.query)
+    start = _CALLS_BY_GET.get(provider)
+    return start is not None and bool(request.segments) and request.segments[0].lower().startswith(start)
 
 
 def unmapped(request: CanonicalRequest) -> Classification:

@@ -125,7 +125,7 @@ class CanonicalRequest:
             self._json = None
             if self.body and self._looks_like_json():
                 self._json = _UNREAD
-                self._refuse_charset()
+                self.refuse_charset()
                 self._json = read_json(self.body)
         return self._json
 
@@ -133,7 +133,7 @@ class CanonicalRequest:
         """The pairs of an url-encoded body, or None; raises `RequestAmbiguous`."""
         found, trap = self._lenient_form()
         if found is not None:
-            self._refuse_charset()
+            self.refuse_charset()
             if trap is not None:
                 raise RequestAmbiguous(trap)
         return found
@@ -165,7 +165,8 @@ class CanonicalRequest:
             return True
         return media_type != MULTIPART and self.body[:64].lstrip()[:1] in (b"{", b"[")
 
-    def _refuse_charset(self) -> None:
+    def refuse_charset(self) -> None:
+        """Raise `RequestAmbiguous` for a body that is said to be in another charset than UTF-8."""
         if self.content_type is None or ";" not in self.content_type:
             return
         if any(name.lower() not in _UTF_8 for name in _CHARSET.findall(self.content_type)):

@@ -42,10 +42,17 @@ def read_json(body: bytes) -> Any:
         raise RequestAmbiguous("a JSON body nested too deeply") from None
     except ValueError:
         raise RequestAmbiguous("a body that is said to be JSON and is not") from None
-    if isinstance(found, dict) and len({name.casefold() for name in found}) != len(found):
-        # Go's decoder takes `Model` for `model`; who decides on one of two must know which the provider reads.
-        raise RequestAmbiguous("a JSON object with the same key in two spellings")
+    refuse_twins(found)
     return found
+
+
+def refuse_twins(found: Any) -> None:
+    """Raise `RequestAmbiguous` for an object with one key in two spellings.
+
+    Go's decoder takes `Model` for `model`; who decides on one of two must know which the provider reads.
+    """
+    if isinstance(found, dict) and len({name.casefold() for name in found}) != len(found):
+        raise RequestAmbiguous("a JSON object with the same key in two spellings")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
