@@ -143,7 +143,7 @@ _VENDOR = re.compile(
     r"|\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}|\b(?:SK|AC)[a-f0-9]{32}\b|\bkey-[a-f0-9]{32}\b|\blin_api_[A-Za-z0-9]{20,}"
     r"|\bntn_[A-Za-z0-9]{20,}|\bsecret_[A-Za-z0-9]{30,}|\bpplx-[A-Za-z0-9]{20,}|\br8_[A-Za-z0-9]{20,}|\bdckr_pat_[A-Za-z0-9_-]{16,}"
     r"|\bsbp_[a-f0-9]{30,}|\btskey-[A-Za-z0-9-]{12,}|\bvercel_[A-Za-z0-9_]{20,}|\bhvs\.[A-Za-z0-9_-]{20,}|\bATATT[A-Za-z0-9_=-]{20,}"
-    r"|(?<=openai-insecure-api-key\.)[^\s,;\"']+"
+    r"|\bopenai-insecure-api-key\.[^\s,;\"']+"
     r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{2,}(?:\.[A-Za-z0-9_-]*){0,3}|\b\d{6,}:[A-Za-z0-9_-]{24,}"
 )
 """Vendors' own prefixes, JSON web tokens, Telegram's bot tokens."""
