@@ -154,6 +154,27 @@ def test_explain_prices_a_model_call(run: Run, folder: Path) -> None:
     assert (dear["effect"], dear["rule"]) == ("hold", "dear")
 
 
+def test_explain_tells_what_counts_against_a_budget_of_its_own(run: Run, folder: Path) -> None:
+    budget = "{each: pay, tools: [stripe.payouts.create], counts: 'usd(args.amount, args.currency)', cap: $9"
+    more = "window: 1h, also: [{cap: $50, window: 24h}]}"
+    (folder / "policy.yaml").write_text(f"version: 1\nbudgets:\n  - {budget}, {more}\n")
+        f"version: 1\nbudgets:\n  - {budget}, window: 1h, also: [{{cap: $50, window: 24h}}]}}\n"
+    )
+    call = ["explain", "POST", "https://api.stripe.com/v1/payouts", "--agent", "shop", "--json", "--data"]
+    told = json.loads(run(*call, "amount=500&currency=usd").stdout)
+    assert (told["effect"], told["counts"]) == ("hold", [{"budget": "pay/shop", "usd": 5.0}])
+    told = json.loads(run(*call, "currency=usd").stdout)
+    assert (told["effect"], told["rule"], told["counts"]) == ("deny", "budget.pay", [])
+    assert "$5.00 against pay/shop" in run(*call[:-2], "--data", "amount=500&currency=usd").stdout
+
+
+def test_explain_refuses_what_has_no_price_where_only_a_shared_budget_caps(run: Run, folder: Path) -> None:
+    (folder / "policy.yaml").write_text("version: 1\nbudgets: [{cap: none}, {shared: all, cap: $9, window: 1h}]\n")
+    call = ["explain", "POST", "https://api.openai.com/v1/chat/completions", "--json", "--data"]
+    told = json.loads(run(*call, '{"model": "no-such", "messages": []}').stdout)
+    assert (told["effect"], told["rule"]) == ("deny", "on_unpriced")
+
+
 DELETE = ("explain", "DELETE", "https://api.github.com/repos/acme/site")
 
 

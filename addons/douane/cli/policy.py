@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from douane.core.charge import Unpriced
 from douane.core.decision import Effect, Principal
 from douane.core.mask import mask_arguments, printable
 from douane.core.money import usd_from_nano
-from douane.core.pricing import Plan, PriceBook
+from douane.core.policy import Uncountable
+from douane.core.policy.policy import UNEVALUABLE_CODE
+from douane.core.pricing import Plan, PriceBook, Uploads
 from douane.core.refusal import ReasonCode, RequestAmbiguous
 from douane.core.request import RawRequest
 from douane.core.request.typed import kind_of, raw_request_of
@@ -240,20 +243,35 @@ def _explained(
     """All that a node would find out about a call before it sends it, in the order it would."""
     in_force = loaded.policy
     seen = inspect(raw, catalog, prices)
-    found, plan = seen.classification, seen.plan
+    found = seen.classification
+    plan = Uploads().plan(who.name, seen.request, found, prices) or seen.plan
     budget = in_force.budget(who.name, who.labels, who.cap_nano)
     cost_nano = plan.reserve_nano if isinstance(plan, Plan) else 0
-    refused = isinstance(plan, Unpriced) and in_force.on_unpriced == "deny" and budget.cap_nano is not None
+    refused = isinstance(plan, Unpriced) and in_force.on_unpriced == "deny" and bool(budget.caps)
     if isinstance(plan, Unpriced):
         cost_nano = in_force.unpriced_assumed_nano
-    decision = in_force.decide(facts_of(seen.request, found, who.name, who.labels, cost_nano))
+    facts = facts_of(seen.request, found, who.name, who.labels, cost_nano)
+    decision = in_force.decide(facts)
+    if refused and isinstance(plan, Unpriced):
+        codes = (ReasonCode.MODEL_UNPRICED.value,)
+        decision = replace(decision, rule="on_unpriced", reason=plan.message, reason_codes=codes)
+    try:
+        moved = {each.account or "": each.amount_nano or 0 for each in in_force.counted(facts)}
+    except Uncountable as unknown:
+        moved, refused = {}, True
+        decision = replace(
+            decision,
+            rule=f"budget.{unknown}",
+            reason=f"The request does not tell how much counts against the budget {unknown}.",
+            reason_codes=(ReasonCode.RULE_DENIED.value, UNEVALUABLE_CODE),
+        )
     return {
         "tool": found.tool,
         "tier": found.tier.value,
         "effect": Effect.DENY.value if refused else decision.effect.value,
-        "rule": "on_unpriced" if refused else decision.rule,
-        "reason_codes": [ReasonCode.MODEL_UNPRICED.value] if refused else list(decision.reason_codes),
-        "reason": plan.message if refused and isinstance(plan, Unpriced) else decision.reason,
+        "rule": decision.rule,
+        "reason_codes": list(decision.reason_codes),
+        "reason": decision.reason,
         "enforced": refused or decision.enforced,
         "unevaluable": list(decision.unevaluable),
         "nature": found.nature.value,
@@ -266,6 +284,9 @@ def _explained(
         "worst_case_usd": usd_from_nano(cost_nano),
         "cap_usd": None if budget.cap_nano is None else usd_from_nano(budget.cap_nano),
         "cap_source": budget.source,
+        "counts": [
+            {"budget": account.removeprefix("@"), "usd": usd_from_nano(amount)} for account, amount in moved.items()
+        ],
         "hold_wait_seconds": decision.hold_wait_us / 1e6,
         "expires_seconds": decision.expires_us / 1e6,
     }
@@ -294,6 +315,8 @@ def _print_explained(told: dict[str, Any], folder: Path, *, can_apply: bool) -> 
         table.add_row(
             "budget", f"{cap} ({escape(told['cap_source'])}); at worst ${told['worst_case_usd']:.4f} for the call"
         )
+    for moved in told.get("counts", ()):
+        table.add_row("counts", escape(f"${moved['usd']:,.2f} against {moved['budget']}"))
     following = "; `douane policy apply` puts it in force" if can_apply else ""
     table.add_row("policy", escape(f"{folder} (on disk{following})"))
     Console(highlight=False).print(table)
