@@ -21,6 +21,7 @@ RAISING = re.compile(
     r"|spend_limit\w*|federation|workload_identity\w*|service_accounts?|private-registr\w+|org-private\w*"
     r"|deregister\w*|unregister\w*|detach\w*|disassociate\w*|restore\w*|rollback\w*|failover\w*|reboot\w*|shutdown|format"
     r"|promote|call|calls|sms|mail|email|emails|broadcast\w*|notify|kill|evict\w*|drain|suspend\w*|deactivate\w*|block"
+    r"|rebuild\w*|reimage\w*|poweroff|power_off|retire"
     r"|truncate\w*|overwrite|replace|swap|impersonat\w+|elevat\w+|login|logout|sign|mfa|admin\w*|owner\w*)([-_./]|$)"
 )
 _NATURES = (

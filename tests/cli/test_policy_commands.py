@@ -158,8 +158,6 @@ def test_explain_tells_what_counts_against_a_budget_of_its_own(run: Run, folder:
     budget = "{each: pay, tools: [stripe.payouts.create], counts: 'usd(args.amount, args.currency)', cap: $9"
     more = "window: 1h, also: [{cap: $50, window: 24h}]}"
     (folder / "policy.yaml").write_text(f"version: 1\nbudgets:\n  - {budget}, {more}\n")
-        f"version: 1\nbudgets:\n  - {budget}, window: 1h, also: [{{cap: $50, window: 24h}}]}}\n"
-    )
     call = ["explain", "POST", "https://api.stripe.com/v1/payouts", "--agent", "shop", "--json", "--data"]
     told = json.loads(run(*call, "amount=500&currency=usd").stdout)
     assert (told["effect"], told["counts"]) == ("hold", [{"budget": "pay/shop", "usd": 5.0}])

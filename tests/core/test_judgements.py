@@ -124,6 +124,7 @@ BODIES: dict[str, set[str]] = {
     "google.directory.users.createGuest": {"primaryGuestEmail"},
     "google.directory.users.insert": {"primaryEmail"},
     "msgraph.servicePrincipals.create": {"appId"},
+    "zoom.userStatus": {"action"},
 }
 
 

@@ -20,6 +20,11 @@ SALESFORCE = "services/data/v61.0/sobjects"
 JSON_TYPE, FORM_TYPE = "Content-Type: application/json", f"Content-Type: {FORM}"
 YAML = "Content-Type: application/apply-patch+yaml"
 TWILIO = "twilio.com/2010-04-01/Accounts/A.json"
+RELATED_TYPE = "Content-Type: multipart/related; boundary=b"
+RELATED = (
+    '--b\r\nContent-Type: application/json\r\n\r\n{"name": "k", "acl": [{"entity": "allUsers", "role": "READER"}]}\r\n'
+    "--b\r\nContent-Type: text/plain\r\n\r\nx\r\n--b--"
+)
 UPLOADS = "https://storage.googleapis.com/upload/storage/v1/b/b/o"
 NONE = {"replicas": 0}
 STOPPED = {"spec": NONE}
@@ -73,12 +78,25 @@ HELD: dict[str, tuple[str, ...]] = {
     "an object of Google's": ("POST", f"{BUCKET}/b/o/k/rewriteTo/b/b/o/j?destinationPredefinedAcl=publicRead", "{}"),
     "its list": ("PATCH", f"{BUCKET}/b/o/k", '{"acl": [{"entity": "allUsers", "role": "READER"}]}', JSON_TYPE),
     "an upload": ("POST", f"{UPLOADS}?name=k&predefinedAcl=publicRead", "x"),
+    "an upload's metadata": ("POST", f"{UPLOADS}?uploadType=multipart", RELATED, RELATED_TYPE),
+    "before its content": ("POST", f"{UPLOADS}?uploadType=resumable", '{"acl": [{"entity": "allUsers"}]}', JSON_TYPE),
+    "a composed one": ("POST", f"{BUCKET}/b/o/k/compose", '{"destination": {"acl": []}}', JSON_TYPE),
     "a dataset": ("PATCH", f"{DATASETS}/d", '{"access": []}', JSON_TYPE),
     "a table that ends": ("PATCH", f"{DATASETS}/d/tables/t", '{"expirationTime": "1"}', JSON_TYPE),
     # twins of what is held
     "a team, the older way": ("PATCH", "https://api.github.com/teams/1", '{"permission": "admin"}', JSON_TYPE),
     "a customer's balance": ("POST", "https://api.stripe.com/v1/customers/c", "balance=-9", FORM_TYPE),
     "an account's end": ("POST", f"https://api.{TWILIO}", "Status=closed", FORM_TYPE),
+    "a message's text": ("POST", f"https://api.{TWILIO[:-5]}/Messages/M.json", "Body=", FORM_TYPE),
+    "what looks for secrets": (
+        "PATCH", "https://api.github.com/repos/a/b",
+        '{"security_and_analysis": {"secret_scanning": {"status": "disabled"}}}', JSON_TYPE,
+    ),
+    "a payout's goal, the older way": ("POST", "https://api.stripe.com/v1/accounts/a", "bank_account=t", FORM_TYPE),
+    "a machine made anew": ("POST", "https://api.linode.com/v4/linode/instances/1/rebuild", "{}", JSON_TYPE),
+    "by an action's type": (
+        "POST", "https://api.digitalocean.com/v2/droplets/1/actions", '{"type": "rebuild"}', JSON_TYPE,
+    ),
     "a permission as a record": ("POST", f"https://a.my.salesforce.com/{SALESFORCE}/PermissionSetAssignment", "{}"),
     "in any case": ("PATCH", f"https://a.my.salesforce.com/{SALESFORCE}/USER/1", "{}", JSON_TYPE),
     # other hosts of the same API
@@ -94,6 +112,11 @@ HELD: dict[str, tuple[str, ...]] = {
     "Adyen's live ones": ("POST", "https://management-live.adyen.com/v1/companies/c/apiCredentials", "{}"),
     "Twilio's regions": ("POST", f"https://api.dublin.ie1.{TWILIO}", "Status=closed", FORM_TYPE),
     "Jira by OAuth": ("PUT", "https://api.atlassian.com/ex/jira/1/rest/api/3/permissionscheme/1", "{}", JSON_TYPE),
+    "Azure's regions": (
+        "POST", "https://eastus.management.azure.com/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute"
+        "/virtualMachines/v/deallocate",
+    ),
+    "Outlook's": ("POST", "https://outlook.office365.com/EWS/Exchange.asmx", "<DeleteItem/>", "Content-Type: text/xml"),
     "Discord's testers": ("POST", "https://canary.discord.com/api/v9/guilds/1/bulk-ban", "{}", JSON_TYPE),
     "Datadog's older one": ("POST", "https://app.datadoghq.com/api/v1/api_key", "{}", JSON_TYPE),
 }  # fmt: skip
@@ -122,6 +145,7 @@ def graph(**members: object) -> str:
 
 REFUSED: dict[str, tuple[str, ...]] = {
     "two boundaries": ("POST", GOOGLE, TWO_BODIES, MIXED),
+    "a Content-Type in the query": ("PATCH", f"{DATASETS}/d?%24ct=application/json", '{"access": []}', FORM_TYPE),
     "underscores in an override": ("POST", GOOGLE, UNDERSCORED, "Content-Type: multipart/mixed; boundary=b"),
     "a method in two spellings": ("POST", GRAPH, graph(Method="DELETE"), JSON_TYPE),
     "an override inside": ("POST", GRAPH, graph(method="POST", headers={"X-HTTP-Method": "DELETE"}), JSON_TYPE),
@@ -163,6 +187,8 @@ LET_THROUGH: dict[str, tuple[str, ...]] = {
     "an issue by OAuth": ("GET", "https://api.atlassian.com/ex/jira/1/rest/api/3/issue/A-1"),
     "a customer's name": ("POST", "https://api.stripe.com/v1/customers/c", "name=x", FORM_TYPE),
     "a record": ("POST", f"https://a.my.salesforce.com/{SALESFORCE}/Account", "{}", JSON_TYPE),
+    "an uploaded JSON": ("POST", f"{UPLOADS}?uploadType=media&name=k", '{"acl": []}', JSON_TYPE),
+    "an upload's name": ("POST", f"{UPLOADS}?uploadType=resumable", '{"name": "k"}', JSON_TYPE),
     "a dataset's description": ("PATCH", f"{DATASETS}/d", '{"description": "x"}', JSON_TYPE),
     "a page of a batch": ("POST", GRAPH, graph(headers={"Prefer": "x"}, dependsOn=["0"]), JSON_TYPE),
 }  # fmt: skip
@@ -171,3 +197,29 @@ LET_THROUGH: dict[str, tuple[str, ...]] = {
 @pytest.mark.parametrize("sent", LET_THROUGH.values(), ids=LET_THROUGH)
 def test_what_is_harmless_beside_it_still_passes(sent: tuple[str, ...]) -> None:
     assert classified(*sent).tier is not Tier.IRREVERSIBLE
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        *(
+            "apply_migration",
+            "disableUser",
+            "uninstall_app",
+            "unpublish",
+            "rollback",
+            "flush_cache",
+            "restart_vm",
+            "rm",
+        ),
+        *("finalize_invoice", "rotate_key", "create_api_key", "set_permission", "archive_repo", "force_push", "rm"),
+    ],
+)
+def test_a_tool_whose_name_sounds_of_loss_is_held(tool: str) -> None:
+    call = CALL | {"params": {"name": tool}}
+    assert classified("POST", "https://mcp.example/mcp", json=call).tier is Tier.IRREVERSIBLE
+
+
+@pytest.mark.parametrize("tool", ["list_migrations", "get_token", "list_archived", "read_file", "list_closed_issues"])
+def test_a_tool_that_reads_what_others_lose_is_not(tool: str) -> None:
+    assert classified("POST", "https://mcp.example/mcp", json=CALL | {"params": {"name": tool}}).tier is Tier.VISIBLE

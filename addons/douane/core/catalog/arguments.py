@@ -10,7 +10,7 @@ from douane.core.catalog.operation import Operation, Reads
 from douane.core.refusal import RequestAmbiguous
 from douane.core.request import SAFE_METHODS, CanonicalRequest
 from douane.core.request.canonical import FORM, MULTIPART, override_in
-from douane.core.request.fields import Pairs
+from douane.core.request.fields import Pairs, boundary_of, read_json
 
 _FORM_NAME = re.compile(r"[A-Za-z0-9_.:-]+(?:\[[^\[\]]*\])*")
 """Rack reads `]amount`, ` amount` and `[amount]` as `amount`; names out of the ordinary are refused instead."""
@@ -56,6 +56,7 @@ def _unsafe(request: CanonicalRequest, operation: Operation, reads: Reads) -> di
         if reads == "form":
             pairs += _form(request)
         elif reads == "any" or (reads == "either" and _is_opaque(request, operation)):
+            found = _metadata(request) if operation.raises else {}
             found["body_bytes"] = len(request.body)
         elif reads == "either" and request.media_type == FORM:
             pairs += _form(request)
@@ -80,6 +81,19 @@ def _is_opaque(request: CanonicalRequest, operation: Operation) -> bool:
     if request.media_type in (FORM, MULTIPART) or operation.raises or operation.required or operation.integers:
         return False
     return request.json() is None
+
+
+def _metadata(request: CanonicalRequest) -> dict[str, Any]:
+    """What an upload to Google says of its object: the first part of a multipart one, or how a resumable one starts."""
+    if request.media_type == "multipart/related":
+        delimiter = b"--" + boundary_of(request.content_type or "")
+        _, blank, content = request.body.partition(delimiter)[2].replace(b"\r\n", b"\n").partition(b"\n\n")
+        if not blank:
+            raise RequestAmbiguous("an upload whose first part cannot be read")
+        body = read_json(content.partition(b"\n" + delimiter)[0])
+    else:
+        body = None if ("uploadType", "media") in request.query else request.json()
+    return dict(body) if isinstance(body, dict) else {}
 
 
 def _form(request: CanonicalRequest) -> Pairs:
@@ -190,10 +204,14 @@ def _joined(pairs: Pairs, names: list[str]) -> list[str]:
 
 
 def values_of(request: CanonicalRequest, arguments: Mapping[str, Any], name: str) -> list[Any]:
-    """The values of an argument, its form members `name[…]` included; of `x-…` as a header, or signed into a query."""
+    """The values of an argument, its form members `name[…]` included; of `x-…` as a header, or signed into a query; of
+    `outer.inner` inside an object."""
     if name.startswith("x-"):
         wanted = name.encode()
         found: list[Any] = [text for key, text in request.query if key.lower() == name]
         return found + [value.decode("latin-1").strip() for key, value in request.raw.headers if key.lower() == wanted]
+    outer, _, inner = name.partition(".")
+    if inner and isinstance(within := arguments.get(outer), dict) and inner in within:
+        return [within[inner]]
     found = [arguments[name]] if name in arguments else []
     return found + [value for other, value in arguments.items() if other.startswith(f"{name}[")]

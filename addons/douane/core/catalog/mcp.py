@@ -40,7 +40,11 @@ _METHOD = re.compile(
 )
 _RISKY = re.compile(
     r"(?i)(?:^|[^a-z])(?:delet|remov|destroy|drop|purg|eras|wip|truncat|terminat|kill|revok|reset|cancel|send|publish|deploy"
-    r"|releas|merg|pay|transfer|refund|charg|purchas|buy|order|exec|run|shell|command|eval|sql|grant|invit|approv|post)"
+    r"|releas|merg|pay|transfer|refund|charg|purchas|buy|order|exec|run|shell|command|eval|sql|grant|invit|approv|post"
+    r"|uninstall|unpublish|undeploy|redeploy|restor|rollback|revert|rebas|migrate(?!d)|apply_migrat|finaliz|disabl"
+    r"|deactivat|suspend|flush|clear|empty|overwrit|prun|trash(?!ed)|unlink|stop|shut|restart|reboot|rotat|forward"
+    r"|force_push|archive(?!d|s)|evict|drain|unsubscrib|ban_|rm$"
+    r"|(?:creat|add|set|updat|generat|issu)[a-z]*_(?:[a-z]+_)?(?:key|token|secret|credential|permission|role|collaborator))"
 )
 _NAME = re.compile(r"[^A-Za-z0-9_-]")
 _MOST_NAME = 100

@@ -33,7 +33,8 @@ _OVERRIDE_HEADERS = _spellings("x-http-method-override", "x-http-method", "x-met
 _OVERRIDE_FIELDS = frozenset(
     {"_method", "_httpmethod", "$httpmethod", "x-http-method-override", "x-http-method", "x-method-override"}
 )
-_HEADERS_FIELD = "$httpheaders"
+_HEADERS_FIELDS = frozenset({"$httpheaders", "$ct"})
+"""Google reads headers out of a query; the second is the Content-Type."""
 _FIRST_LETTERS = "_$xX[ "
 _AROUND_A_NAME = "[] "
 """Rack reads `[_method]` and ` _method` as `_method`."""
@@ -225,7 +226,7 @@ def _overrides_in(pairs: Pairs, override: set[str] | None) -> set[str] | None:
         if name[:1] not in _FIRST_LETTERS:
             continue
         lower = name.lower().strip(_AROUND_A_NAME)
-        if lower == _HEADERS_FIELD:
+        if lower in _HEADERS_FIELDS:
             raise RequestAmbiguous("headers inside a parameter")
         if lower in _OVERRIDE_FIELDS:
             override = override or set()
