@@ -73,11 +73,11 @@ def lay(apis: list[Api], reviewed: dict[str, Any]) -> None:
 
 
 def _home(apis: list[Api], tool: str) -> Api:
-    """The API that a tool's name belongs to: the one with the longest prefix."""
+    """The API that a tool's name belongs to: the one with the longest prefix, of equal ones the pack of that name."""
     near = [api for api in apis if tool.startswith(api.prefix)]
     if not near:
         raise JudgementInvalid(f"reviewed.yaml: {tool} belongs to no provider")
-    return max(near, key=lambda api: len(api.prefix))
+    return max(near, key=lambda api: (len(api.prefix), api.prefix == f"{api.name}."))
 
 
 def _members(before: dict[str, Any], judged: dict[str, Any]) -> dict[str, Any]:

@@ -109,7 +109,7 @@ _ROUTES = (
     _route(r"(?P<deployment>.*/deployments/(?P<model>[^/]+))/(chat/)?completions", CHAT, "azure"),
     _route(r"(?P<deployment>.*/deployments/(?P<model>[^/]+))/embeddings", EMBEDDINGS, "azure"),
     _route(r".*/(chat|fim)/completions", CHAT),
-    _route(r".*/completions", CHAT),
+    _route(r".*(?<!/agents)/completions", CHAT),  # an agent of Mistral has a model of its own
     _route(r".*/responses", RESPONSES),
     _route(r".*/v1/messages", MESSAGES),
     _route(r"/v1/messages/batches", BATCH, "anthropic"),

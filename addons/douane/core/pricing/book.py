@@ -103,6 +103,8 @@ _STATED = frozenset({"openrouter", "x-ai", "perplexity"})
 """Who is believed about what a call cost."""
 
 _OPENAI_TIERED = frozenset({"openai", "azure"})
+_NOT_DEARER = (None, "auto", "default", "standard", "standard_only", "on_demand", "flex")
+"""Service tiers at other providers that cost no more than what the book says."""
 _SENDS_USAGE_UNASKED = frozenset(
     {"mistral", "groq", "deepseek", "x-ai", "openrouter", "fireworks", "together", "perplexity", "cerebras", "cohere"}
 )
@@ -238,6 +240,10 @@ class PriceBook:
         streams: bool,
     ) -> Plan | Unpriced:
         model: str = body["model"]
+        if api is INVOKE and (header := _dearer_by_header(request)) is not None:
+            return Unpriced(shown(model), f"The header {header} asks for what is charged apart and not metered yet.")
+        if provider == "openrouter" and body.get("preset") is not None:
+            return Unpriced(shown(model), "A preset brings a model and plugins that cannot be seen from here.")
         contexts = _contexts(api, provider, body)
         rows = [row for context in contexts if (row := self.row(provider, model, now, context)) is not None]
         if not rows:
@@ -431,6 +437,15 @@ def _members(request: CanonicalRequest, api: Api | None) -> dict[str, Any] | Non
     return found if isinstance(found, dict) else None
 
 
+def _dearer_by_header(request: CanonicalRequest) -> str | None:
+    """The header by which an InvokeModel asks for guardrails, a service tier or less latency (AWS: InvokeModel)."""
+    plain = {"X-Amzn-Bedrock-PerformanceConfig-Latency": "standard", "X-Amzn-Bedrock-Service-Tier": "default"}
+    for name in (*plain, "X-Amzn-Bedrock-GuardrailIdentifier", "X-Amzn-Bedrock-GuardrailVersion"):
+        if request.header(name.lower()) not in (None, plain.get(name)):
+            return name
+    return None
+
+
 def _form(request: CanonicalRequest) -> dict[str, Any] | None:
     fields = request.multipart()
     if fields is None:
@@ -461,9 +476,9 @@ def _contexts(api: Api, provider: str, body: Mapping[str, Any]) -> tuple[PriceCo
         return (), PRIORITY
     if api is REALTIME:
         return ((),)
-    if provider not in _OPENAI_TIERED:
-        return ((),)
     tier = body.get("service_tier")
+    if provider not in _OPENAI_TIERED:
+        return ((),) if tier in _NOT_DEARER else ()
     return _OPENAI_TIERS.get(tier, ()) if tier is None or isinstance(tier, str) else ()
 
 

@@ -56,6 +56,8 @@ def chat(body: Mapping[str, Any], body_bytes: bytes, row: PriceRow, row_of: RowO
         return Unpriced(model, "Web searches of Chat Completions are charged beside their tokens and not metered yet.")
     if model.endswith(":online") or body.get("plugins"):
         return Unpriced(model, "A call that plugins may answer is not metered yet.")
+    if body.get("data_sources") is not None:
+        return Unpriced(model, "Data sources bring context of their own, which cannot be seen from here.")
     others = _others(body, row_of)
     if isinstance(others, Unpriced):
         return others
