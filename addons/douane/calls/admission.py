@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from douane.calls.agents import AGENT_UNKNOWN
 from douane.calls.call import Call, Passage
-from douane.calls.inspection import Inspection, Inspector, RuleSet, TooLargeToInspect, is_small
+from douane.calls.inspection import Inspection, Inspector, RuleSet, TooLargeToInspect, is_small, today
 from douane.calls.socket import Socket
 from douane.calls.typical import TypicalCosts
 from douane.calls.waiting import BudgetQueue, Verdicts
@@ -90,7 +90,7 @@ class Admission:
         self._refuse_reason = refuse_reason
         self._inspector = inspector
         self._hints = Hints()
-        self._uploads = Uploads()
+        self._uploads = Uploads(today)
         self._settle_part = settle_part
         self.typical = TypicalCosts()
         self.open_calls: Counter[str] = Counter()

@@ -79,12 +79,17 @@ class Inspection:
         return replace(self, plan=plan, forward=forward, digest=request_digest(forward))
 
 
+def today() -> datetime.date:
+    """The day whose prices hold."""
+    return datetime.datetime.now(datetime.UTC).date()
+
+
 def inspect(raw: RawRequest, catalog: Catalog, prices: PriceBook) -> Inspection:
     """Read one request: its plain form, its tool and how it would be charged; raises `RequestAmbiguous`."""
     request = canonicalise(raw)
     classification = catalog.classify(request)
     forward = raw
-    plan = prices.plan(request, classification, datetime.datetime.now(datetime.UTC).date())
+    plan = prices.plan(request, classification, today())
     if isinstance(plan, Plan):
         forward = _metered(raw, request, plan)
     return Inspection(request, classification, plan, forward, request_digest(forward))

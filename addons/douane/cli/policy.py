@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from douane.api.client import ApiClient, NodeNotRunning
-from douane.calls.inspection import inspect
+from douane.calls.inspection import inspect, today
 from douane.cli.backend import Backend
 from douane.cli.options import body_option, existing_home, home_option, json_option, policy_option, split_option
 from douane.cli.rows import counted
@@ -244,7 +244,7 @@ def _explained(
     in_force = loaded.policy
     seen = inspect(raw, catalog, prices)
     found = seen.classification
-    plan = Uploads().plan(who.name, seen.request, found, prices) or seen.plan
+    plan = Uploads(today).plan(who.name, seen.request, found, prices) or seen.plan
     budget = in_force.budget(who.name, who.labels, who.cap_nano)
     cost_nano = plan.reserve_nano if isinstance(plan, Plan) else 0
     refused = isinstance(plan, Unpriced) and in_force.on_unpriced == "deny" and bool(budget.caps)

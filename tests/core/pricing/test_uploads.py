@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from typing import Any
 
@@ -52,7 +53,7 @@ def batch(book: PriceBook, uploads: Uploads, *, agent: str = "a", file_id: Any =
 
 
 def test_a_batch_may_cost_half_of_what_its_requests_may(book: PriceBook) -> None:
-    uploads = Uploads()
+    uploads = Uploads(lambda: datetime.date(2026, 11, 23))
     assert upload(book, uploads, *[line()] * 10)
     found = batch(book, uploads)
     assert isinstance(found, Plan)
@@ -85,13 +86,13 @@ def test_a_batch_may_cost_half_of_what_its_requests_may(book: PriceBook) -> None
     ],
 )
 def test_what_cannot_be_bounded_is_not_remembered(book: PriceBook, lines: tuple[bytes, ...], form: Any) -> None:
-    uploads = Uploads()
+    uploads = Uploads(lambda: datetime.date(2026, 11, 23))
     assert not upload(book, uploads, *lines, **form)
     assert isinstance(batch(book, uploads), Unpriced)
 
 
 def test_a_file_is_its_agents_own_and_the_longest_unused_are_forgotten(book: PriceBook) -> None:
-    uploads = Uploads()
+    uploads = Uploads(lambda: datetime.date(2026, 11, 23))
     assert upload(book, uploads, line())
     assert isinstance(batch(book, uploads, agent="b"), Unpriced)
     for strange in (None, ["file-1"], "file-2"):
@@ -105,7 +106,7 @@ def test_a_file_is_its_agents_own_and_the_longest_unused_are_forgotten(book: Pri
 
 @pytest.mark.parametrize("answer", [b"", b"[]", b'{"id": 5}', b"{", b'{"error": {}}'])
 def test_an_answer_without_an_id_is_of_no_file(book: PriceBook, answer: bytes) -> None:
-    uploads = Uploads()
+    uploads = Uploads(lambda: datetime.date(2026, 11, 23))
     assert upload(book, uploads, line(), answer=answer)
     assert uploads._files == {}
 

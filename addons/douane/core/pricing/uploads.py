@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -39,7 +39,8 @@ _MEND = (
 class Uploads:
     """The bounds of files, by agent and file id."""
 
-    def __init__(self) -> None:
+    def __init__(self, today: Callable[[], datetime.date]) -> None:
+        self._today = today
         self._files: OrderedDict[tuple[str, str], tuple[str, Bound]] = OrderedDict()
 
     def listener(
@@ -48,7 +49,7 @@ class Uploads:
         """What reads the id of a file of requests from the answer to its upload."""
         if found.tool != _UPLOAD or len(request.body) > MOST_BYTES:
             return None
-        bounded = _bounded(request, book, _today())
+        bounded = _bounded(request, book, self._today())
         return Listener(partial(self._note, agent, *bounded)) if bounded is not None else None
 
     def _note(self, agent: str, model: str, bound: Bound, answer: bytes) -> None:
@@ -76,11 +77,7 @@ class Uploads:
         known = self._files.get((agent, named)) if isinstance(named, str) else None
         if known is None:
             return Unpriced(None, f"Nobody knows what the requests of this batch may cost. {_MEND}")
-        return book.batch_plan(request.host, *known, _today())
-
-
-def _today() -> datetime.date:
-    return datetime.datetime.now(datetime.UTC).date()
+        return book.batch_plan(request.host, *known, self._today())
 
 
 def _bounded(request: CanonicalRequest, book: PriceBook, now: datetime.date) -> tuple[str, Bound] | None:
